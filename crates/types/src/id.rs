@@ -1,0 +1,276 @@
+//! Ids and revisions. Newtypes, so that no two kinds of number are ever mixed up.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A revision of the metadata store: the version of the data. Grows by one with every transaction that writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Revision(pub i64);
+
+impl Revision {
+    /// Before anything was ever written.
+    pub const ZERO: Revision = Revision(0);
+
+    /// The revision after this one.
+    pub fn next(self) -> Revision {
+        Revision(self.0 + 1)
+    }
+}
+
+impl fmt::Display for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A collection, for as long as it exists; a re-created collection of the same name has another id. Positive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct CollectionId(pub i64);
+
+/// A field within one collection; never reused within it. User fields start at 100.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct FieldId(pub i64);
+
+/// The number of a node within its cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct NodeId(pub u32);
+
+macro_rules! display_inner {
+    ($($name:ident),*) => {$(
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    )*};
+}
+display_inner!(CollectionId, FieldId, NodeId);
+
+/// Why a text is not an id.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what} {text:?} is not valid: {reason}")]
+pub struct IdError {
+    /// Which kind of id was wanted.
+    pub what: &'static str,
+    /// What was given.
+    pub text: String,
+    /// What would be valid.
+    pub reason: &'static str,
+}
+
+macro_rules! stamp_id {
+    ($(#[$doc:meta])* $name:ident, $what:literal) => {
+        $(#[$doc])*
+        ///
+        /// The metadata revision read when it was made plus 64 random bits, written `{revision:019}-{nonce:016x}`: ids
+        /// sort by time, never repeat and need no clock.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name {
+            revision: Revision,
+            nonce: u64,
+        }
+
+        impl $name {
+            /// Makes an id from the revision read at this moment and fresh randomness.
+            pub fn new(revision: Revision, nonce: u64) -> Self {
+                Self { revision, nonce }
+            }
+
+            /// The revision that was current when the id was made.
+            pub fn revision(&self) -> Revision {
+                self.revision
+            }
+
+            /// An id that sorts behind this one, for the revision read now (if that is older, for this one's) and fresh
+            /// randomness: ids made at one revision have no order of their own.
+            pub fn following(&self, revision: Revision, nonce: u64) -> Self {
+                if revision > self.revision {
+                    return Self::new(revision, nonce);
+                }
+                // Steps of 40 random bits: room for millions, and still nobody else's.
+                match self.nonce.checked_add(1 + (nonce >> 24)) {
+                    Some(next) => Self::new(self.revision, next),
+                    None => Self::new(self.revision.next(), nonce),
+                }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:019}-{:016x}", self.revision.0, self.nonce)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = IdError;
+
+            fn from_str(text: &str) -> Result<Self, IdError> {
+                let bad = || IdError { what: $what, text: text.to_owned(), reason: "want 19 digits, '-', 16 hex digits" };
+                let (revision, nonce) = text.split_once('-').ok_or_else(bad)?;
+                let digits = revision.len() == 19 && revision.bytes().all(|b| b.is_ascii_digit());
+                let hex = nonce.len() == 16 && nonce.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+                if !digits || !hex {
+                    return Err(bad());
+                }
+                let revision = revision.parse().map_err(|_| bad())?;
+                let nonce = u64::from_str_radix(nonce, 16).map_err(|_| bad())?;
+                Ok(Self { revision: Revision(revision), nonce })
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+stamp_id!(
+    /// A fragment: the immutable files that one flush or merge wrote for one collection.
+    FragmentId,
+    "fragment id"
+);
+stamp_id!(
+    /// A commit: one transaction that publishes a change.
+    CommitId,
+    "commit id"
+);
+
+/// Longest user name and cluster id, in bytes.
+const NAME_BYTES_MAX: usize = 64;
+
+fn checked_name(what: &'static str, text: &str) -> Result<String, IdError> {
+    let ok = !text.is_empty()
+        && text.len() <= NAME_BYTES_MAX
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+        && !text.starts_with('-');
+    if !ok {
+        let reason = "want 1 to 64 letters, digits, '_' or '-', not starting with '-'";
+        return Err(IdError { what, text: text.to_owned(), reason });
+    }
+    Ok(text.to_owned())
+}
+
+/// The owner of collections: the first segment of every key (S03). Letters, digits, `_`, `-`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct UserName(String);
+
+impl UserName {
+    /// Checks `text`; `user_list` is taken by the key of S29.
+    pub fn new(text: &str) -> Result<Self, IdError> {
+        if text == "user_list" {
+            return Err(IdError { what: "user", text: text.to_owned(), reason: "the name is reserved" });
+        }
+        checked_name("user", text).map(Self)
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The globally unique id of a cluster (S04). Letters, digits, `_`, `-`; not a segment used below a collection.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct ClusterId(String);
+
+impl ClusterId {
+    /// Checks `text`.
+    pub fn new(text: &str) -> Result<Self, IdError> {
+        if matches!(text, "data" | "schema" | "head") {
+            return Err(IdError { what: "cluster_id", text: text.to_owned(), reason: "the name is reserved" });
+        }
+        checked_name("cluster_id", text).map(Self)
+    }
+
+    /// The id.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+macro_rules! name_traits {
+    ($($name:ident),*) => {$(
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = IdError;
+
+            fn from_str(text: &str) -> Result<Self, IdError> {
+                Self::new(text)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                Self::new(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+            }
+        }
+    )*};
+}
+name_traits!(UserName, ClusterId);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stamps_sort_by_revision_and_round_trip() {
+        let a = FragmentId::new(Revision(9), u64::MAX);
+        let b = FragmentId::new(Revision(10), 0);
+        assert!(a < b && a.to_string() < b.to_string());
+        assert_eq!(a.to_string().parse::<FragmentId>().unwrap(), a);
+    }
+
+    #[test]
+    fn a_following_id_sorts_behind() {
+        for (nonce, revision, random) in [(7, 9, 0), (7, 9, u64::MAX), (u64::MAX, 9, 0), (u64::MAX, 9, 5), (7, 3, 1), (7, 11, 0)] {
+            let first = FragmentId::new(Revision(9), nonce);
+            let next = first.following(Revision(revision), random);
+            assert!(next > first && next.revision() >= Revision(revision), "{first} {next}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_stamp_is_refused() {
+        for text in ["", "-", "1-2", "0000000000000000001-000000000000000G", "../../etc/passwd", "+000000000000000001-0000000000000000"] {
+            assert!(text.parse::<FragmentId>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn names_cannot_escape_their_segment() {
+        for text in ["", "a/b", "..", ".commit", "a b", "-x", &"x".repeat(65)] {
+            assert!(UserName::new(text).is_err(), "{text:?}");
+            assert!(ClusterId::new(text).is_err(), "{text:?}");
+        }
+        assert!(UserName::new("user_list").is_err());
+        assert!(ClusterId::new("data").is_err());
+        assert!(UserName::new("alice-1").is_ok());
+    }
+}
