@@ -1,0 +1,347 @@
+//! The file: tables, opening, and the one way a batch of changes becomes durable.
+//!
+//! | table | key | value |
+//! |---|---|---|
+//! | `meta` | `format` | [`FORMAT`] |
+//! | | `commits` | number of commits so far: tells whether one whose end is unknown arrived |
+//! | | `compacted` | revision of the last compaction |
+//! | | `lease_last` | last lease id given out |
+//! | `base` | key | its version as of the compaction |
+//! | `log` | revision | all that it changed; one entry for each since the compaction |
+//! | `lease` | id | its term in milliseconds |
+//!
+//! A commit appends to `log`; only a compaction folds `log` into `base`. Opening verifies all of redb's checksums, which
+//! is also redb's repair after a crash, so commits need no second fsync to make that quick: the file is read once anyway.
+
+use std::panic::AssertUnwindSafe;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use redb::{Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition, TableError};
+use redkite_types::Revision;
+
+use super::codec;
+use super::file::ReservingFile;
+use crate::state::{Change, State};
+use crate::{Error, LeaseId, Result, failpoint};
+
+/// The newest format this version reads and the one it writes.
+pub(super) const FORMAT: u32 = 1;
+/// redb's page cache: everything is served from the state in memory, so it only has to hold a commit's path.
+const CACHE_BYTES: usize = 1 << 20;
+
+const META: TableDefinition<'_, &str, i64> = TableDefinition::new("meta");
+const BASE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("base");
+const LOG: TableDefinition<'_, i64, &[u8]> = TableDefinition::new("log");
+const LEASE: TableDefinition<'_, i64, u64> = TableDefinition::new("lease");
+
+/// One step of what has to become durable, in order.
+#[derive(Debug)]
+pub(super) enum Durable {
+    /// A revision.
+    Change(Arc<Change>),
+    /// A new lease.
+    LeaseGranted(LeaseId, Duration),
+    /// A lease that is over.
+    LeaseEnded(LeaseId),
+    /// A compaction.
+    Compacted(Revision),
+}
+
+/// A commit that did not end well.
+#[derive(Debug)]
+pub(super) enum CommitFailed {
+    /// Nothing of it is in the file.
+    NotDone(Failure),
+    /// All of it is in the file, though perhaps not safe from a power cut.
+    Done(Failure),
+    /// The file cannot be read to tell; [`Disk::settle`] will, once it can.
+    Unknown(Failure),
+}
+
+/// Why the file did not do what it should; can be told to several callers.
+#[derive(Debug, Clone)]
+pub(super) struct Failure {
+    text: String,
+    io: Option<std::io::ErrorKind>,
+}
+
+impl Failure {
+    /// The error of a request that is known not to have happened.
+    pub(super) fn not_done(&self) -> Error {
+        match self.io {
+            Some(std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded) => {
+                Error::NoSpace(self.text.clone())
+            }
+            Some(kind) => Error::Io { what: self.text.clone(), source: kind.into() },
+            None => Error::Unavailable(self.text.clone()),
+        }
+    }
+
+    /// The error of a request that may have happened.
+    pub(super) fn unknown(&self) -> Error {
+        Error::OutcomeUnknown(self.text.clone())
+    }
+}
+
+/// The open file, or the memory of one that has to be opened again.
+#[derive(Debug)]
+pub(super) struct Disk {
+    path: PathBuf,
+    database: Option<Database>,
+    commits: i64,
+}
+
+impl Disk {
+    /// Opens or creates the file and reads all of it.
+    pub(super) fn open(path: &Path, now: Duration) -> Result<(Self, State)> {
+        let (database, created) = open_database(path)?;
+        let mut disk = Self { path: path.to_owned(), database: Some(database), commits: 0 };
+        let state = match disk.load(now)? {
+            Some(state) => state,
+            None => {
+                disk.initialise()?;
+                State::new()
+            }
+        };
+        if created {
+            sync_parent(path)?;
+        }
+        Ok((disk, state))
+    }
+
+    /// Makes a batch durable, wholly or not at all.
+    pub(super) fn commit(&mut self, batch: &[Durable], lease_last: i64) -> std::result::Result<(), CommitFailed> {
+        let Some(database) = &self.database else {
+            return Err(CommitFailed::NotDone(self.failure(&"the file is not open", None)));
+        };
+        match write(database, batch, self.commits + 1, lease_last) {
+            Ok(()) => {
+                self.commits += 1;
+                Ok(())
+            }
+            Err(error) => {
+                let failure = self.failure(&error, io_kind(&error));
+                tracing::error!(path = %self.path.display(), %error, "a metadata commit failed");
+                Err(match self.settle() {
+                    Ok(true) => CommitFailed::Done(failure),
+                    Ok(false) => CommitFailed::NotDone(failure),
+                    Err(_) => CommitFailed::Unknown(failure),
+                })
+            }
+        }
+    }
+
+    /// After a failed commit: opens the file again and tells whether the commit is in it. redb wants the former after
+    /// any failure. To be called until it succeeds; nothing may be committed before.
+    pub(super) fn settle(&mut self) -> std::result::Result<bool, Failure> {
+        self.database = None;
+        let commits = open_database(&self.path).and_then(|(database, _)| {
+            let commits = read_meta(&database, "commits").map_err(|error| self.translate(error))?;
+            self.database = Some(database);
+            Ok(commits.unwrap_or(0))
+        });
+        match commits {
+            Ok(commits) => {
+                let arrived = commits > self.commits;
+                self.commits = commits;
+                Ok(arrived)
+            }
+            Err(error) => Err(self.failure(&format!("it cannot be opened again: {error}"), None)),
+        }
+    }
+
+    fn load(&mut self, now: Duration) -> Result<Option<State>> {
+        let Some(database) = &self.database else { return Ok(None) };
+        let Some(format) = read_meta(database, "format").map_err(|error| self.translate(error))? else {
+            return Ok(None);
+        };
+        check_format(&self.path, format)?;
+        let (state, commits) = read_all(database, now).map_err(|error| match error {
+            Error::Corrupt(text) => Error::Corrupt(format!("{}: {text}", self.path.display())),
+            other => other,
+        })?;
+        self.commits = commits;
+        Ok(Some(state))
+    }
+
+    fn initialise(&mut self) -> Result<()> {
+        let Some(database) = &self.database else { return Ok(()) };
+        let made = || -> std::result::Result<(), redb::Error> {
+            let transaction = database.begin_write()?;
+            transaction.open_table(META)?.insert("format", i64::from(FORMAT))?;
+            transaction.open_table(BASE)?;
+            transaction.open_table(LOG)?;
+            transaction.open_table(LEASE)?;
+            transaction.commit()?;
+            Ok(())
+        };
+        made().map_err(|error| self.translate(error))
+    }
+
+    fn translate(&self, error: redb::Error) -> Error {
+        translate(&self.path, error)
+    }
+
+    fn failure(&self, text: &dyn std::fmt::Display, io: Option<std::io::ErrorKind>) -> Failure {
+        Failure { text: format!("{}: {text}", self.path.display()), io }
+    }
+}
+
+fn check_format(path: &Path, format: i64) -> Result<()> {
+    let found = u32::try_from(format).unwrap_or(u32::MAX);
+    if found > FORMAT {
+        return Err(Error::NewerFormat { what: path.display().to_string(), found, supported: FORMAT });
+    }
+    Ok(())
+}
+
+/// Opens the file, which verifies all of it; says whether it was created.
+fn open_database(path: &Path) -> Result<(Database, bool)> {
+    let io = |source| Error::Io { what: format!("open {}", path.display()), source };
+    let created = !path.try_exists().map_err(io)?;
+    let file = std::fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(io)?;
+    let backend = ReservingFile::new(file).map_err(io)?;
+    // A damaged file must be an error, whatever redb does on its way to find out.
+    let opened = std::panic::catch_unwind(AssertUnwindSafe(|| {
+        Builder::new().set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true).create_with_backend(backend)
+    }));
+    match opened {
+        Ok(Ok(database)) => Ok((database, created)),
+        Ok(Err(DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch)) => {
+            Err(Error::Locked(path.display().to_string()))
+        }
+        Ok(Err(error)) => Err(translate(path, error.into())),
+        Err(_) => Err(Error::Corrupt(format!("{}: not a metadata file, or a damaged one", path.display()))),
+    }
+}
+
+fn translate(path: &Path, error: redb::Error) -> Error {
+    match error {
+        redb::Error::Io(source) if source.kind() == std::io::ErrorKind::InvalidData => {
+            Error::Corrupt(format!("{}: {source}", path.display()))
+        }
+        redb::Error::Io(source) if source.kind() == std::io::ErrorKind::StorageFull => {
+            Error::NoSpace(format!("{}: {source}", path.display()))
+        }
+        redb::Error::Io(source) => Error::Io { what: path.display().to_string(), source },
+        other => Error::Corrupt(format!("{}: {other}", path.display())),
+    }
+}
+
+fn io_kind(error: &redb::Error) -> Option<std::io::ErrorKind> {
+    match error {
+        redb::Error::Io(error) => Some(error.kind()),
+        _ => None,
+    }
+}
+
+fn sync_parent(path: &Path) -> Result<()> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let synced = std::fs::File::open(parent).and_then(|directory| directory.sync_all());
+    synced.map_err(|source| Error::Io { what: format!("fsync of the directory {}", parent.display()), source })
+}
+
+fn read_meta(database: &Database, name: &str) -> std::result::Result<Option<i64>, redb::Error> {
+    let table = match database.begin_read()?.open_table(META) {
+        Ok(table) => table,
+        Err(TableError::TableDoesNotExist(_)) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    Ok(table.get(name)?.map(|value| value.value()))
+}
+
+/// The state the file describes, and its number of commits.
+fn read_all(database: &Database, now: Duration) -> Result<(State, i64)> {
+    let broken = |error: redb::Error| Error::Corrupt(error.to_string());
+    let transaction = database.begin_read().map_err(|error| broken(error.into()))?;
+    let meta = |name| Ok(read_meta(database, name).map_err(broken)?.unwrap_or(0));
+    let mut state = State::restore(Revision(meta("compacted")?), meta("lease_last")?);
+
+    let base = transaction.open_table(BASE).map_err(|error| broken(error.into()))?;
+    for entry in base.iter().map_err(|error| broken(error.into()))? {
+        let (key, value) = entry.map_err(|error| broken(error.into()))?;
+        state.restore_key(codec::decode_base(key.value(), value.value())?)?;
+    }
+    let log = transaction.open_table(LOG).map_err(|error| broken(error.into()))?;
+    for entry in log.iter().map_err(|error| broken(error.into()))? {
+        let (revision, value) = entry.map_err(|error| broken(error.into()))?;
+        state.replay(codec::decode_change(revision.value(), value.value())?)?;
+    }
+    let mut leases = Vec::new();
+    let table = transaction.open_table(LEASE).map_err(|error| broken(error.into()))?;
+    for entry in table.iter().map_err(|error| broken(error.into()))? {
+        let (id, ttl_ms) = entry.map_err(|error| broken(error.into()))?;
+        leases.push((LeaseId(id.value()), Duration::from_millis(ttl_ms.value())));
+    }
+    state.finish(leases, now)?;
+    Ok((state, meta("commits")?))
+}
+
+fn write(
+    database: &Database,
+    batch: &[Durable],
+    commits: i64,
+    lease_last: i64,
+) -> std::result::Result<(), redb::Error> {
+    // The default durability is an fsync before `commit` returns.
+    let transaction = database.begin_write()?;
+    {
+        let mut meta = transaction.open_table(META)?;
+        let mut log = transaction.open_table(LOG)?;
+        let mut leases = transaction.open_table(LEASE)?;
+        for step in batch {
+            match step {
+                Durable::Change(change) => {
+                    log.insert(change.revision.0, codec::encode_change(change).as_slice())?;
+                }
+                Durable::LeaseGranted(id, ttl) => {
+                    leases.insert(id.0, u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX))?;
+                }
+                Durable::LeaseEnded(id) => {
+                    leases.remove(id.0)?;
+                }
+                Durable::Compacted(revision) => {
+                    fold(&mut log, &mut transaction.open_table(BASE)?, *revision)?;
+                    meta.insert("compacted", revision.0)?;
+                }
+            }
+        }
+        meta.insert("commits", commits)?;
+        meta.insert("lease_last", lease_last)?;
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+/// Moves the log up to `revision` into the base.
+fn fold(
+    log: &mut redb::Table<'_, i64, &'static [u8]>,
+    base: &mut redb::Table<'_, &'static str, &'static [u8]>,
+    revision: Revision,
+) -> std::result::Result<(), redb::Error> {
+    for entry in log.range(..=revision.0)? {
+        let (at, value) = entry?;
+        let change = codec::decode_change(at.value(), value.value())
+            .map_err(|error| StorageError::Corrupted(error.to_string()))?;
+        for record in &change.records {
+            match codec::encode_base(record) {
+                Some(bytes) => base.insert(record.key.as_ref(), bytes.as_slice())?,
+                None => base.remove(record.key.as_ref())?,
+            };
+        }
+    }
+    log.retain_in(..=revision.0, |_, _| false)?;
+    Ok(())
+}
+
+/// The failpoints around a commit.
+pub(super) fn before_commit() -> std::result::Result<(), String> {
+    failpoint::step("meta-embedded-before-commit")
+}
+
+/// See [`before_commit`].
+pub(super) fn after_commit() -> std::result::Result<(), String> {
+    failpoint::step("meta-embedded-after-commit")
+}

@@ -1,0 +1,184 @@
+//! The one place that knows key names.
+//!
+//! | key | value | statement |
+//! |---|---|---|
+//! | `/user_list` | `["alice","bob"]` | S29 |
+//! | `/<user>/collection_list` | array of name records, newest first | S33 |
+//! | `/<user>/config/<cluster>` | the cluster's configuration | S34 |
+//! | `/<user>/<cluster>_property` | nodes and weights | S28 |
+//! | `/<user>/<segment>/schema` | the collection's id, fields, indexes, properties | |
+//! | `/<user>/<segment>/head` | put by every commit of the collection | |
+//! | `/<user>/<segment>/data/<file path>` | one data file | S30 |
+//! | `/<user>/.head` | put by every commit of the user: its mod revision is the newest a reader has to have seen | |
+//! | `/<user>/.idfloor` | commits with an id from before this revision are refused | |
+//! | `/<user>/.autoid` | the next unassigned automatic key | |
+//! | `/<user>/.commit/<id>` | outcome of a commit, leased | S37 |
+//! | `/<user>/.flush/<name>` | outcome of a flush the client named, leased | S37 |
+//! | `/<user>/.intent/<segment>` | a delete that kept losing asks others to let it pass, leased | S40 |
+//! | `/<user>/.tomb/collection/<id>` | a dropped collection | |
+//!
+//! `<segment>` is the name the collection was created with, or `<name>.<id>` where that was taken; names cannot contain
+//! a dot or start with one, so bookkeeping keys and collections never meet.
+
+use redkite_types::{ClusterId, CollectionId, CommitId, UserName};
+
+/// The key of S29.
+pub const USER_LIST: &str = "/user_list";
+
+/// The keys of one user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserKeys {
+    prefix: String,
+}
+
+impl UserKeys {
+    /// The keys of `user`.
+    pub fn new(user: &UserName) -> Self {
+        Self { prefix: format!("/{user}/") }
+    }
+
+    /// `/<user>/`: everything the user has.
+    pub fn all(&self) -> &str {
+        &self.prefix
+    }
+
+    /// The key of S33.
+    pub fn collection_list(&self) -> String {
+        format!("{}collection_list", self.prefix)
+    }
+
+    /// The key of S34.
+    pub fn config(&self, cluster: &ClusterId) -> String {
+        format!("{}config/{cluster}", self.prefix)
+    }
+
+    /// The key of S28.
+    pub fn property(&self, cluster: &ClusterId) -> String {
+        format!("{}{cluster}_property", self.prefix)
+    }
+
+    /// Put by every commit of the user.
+    pub fn head(&self) -> String {
+        format!("{}.head", self.prefix)
+    }
+
+    /// The floor under commit and fragment ids.
+    pub fn id_floor(&self) -> String {
+        format!("{}.idfloor", self.prefix)
+    }
+
+    /// The next unassigned automatic key.
+    pub fn auto_id(&self) -> String {
+        format!("{}.autoid", self.prefix)
+    }
+
+    /// The outcome of a commit.
+    pub fn commit(&self, id: &CommitId) -> String {
+        format!("{}.commit/{id}", self.prefix)
+    }
+
+    /// The outcome of a flush its client named. The name is hex-encoded: it is any bytes.
+    pub fn flush(&self, name: &[u8]) -> String {
+        let hex: String = name.iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("{}.flush/{hex}", self.prefix)
+    }
+
+    /// Put by a delete that lost too often; other commits of the collection compare it absent.
+    pub fn intent(&self, segment: &str) -> String {
+        format!("{}.intent/{segment}", self.prefix)
+    }
+
+    /// What is left of a dropped collection.
+    pub fn collection_tombstone(&self, id: CollectionId) -> String {
+        format!("{}.tomb/collection/{id}", self.prefix)
+    }
+
+    /// A collection's schema.
+    pub fn schema(&self, segment: &str) -> String {
+        format!("{}{segment}/schema", self.prefix)
+    }
+
+    /// A collection's head.
+    pub fn collection_head(&self, segment: &str) -> String {
+        format!("{}{segment}/head", self.prefix)
+    }
+
+    /// One data file of a collection; `path` is relative to the collection's data folder.
+    pub fn data(&self, segment: &str, path: &str) -> String {
+        format!("{}{segment}/data/{path}", self.prefix)
+    }
+
+    /// What `key` is, if it is one of this user's.
+    pub fn parse<'k>(&self, key: &'k str) -> Option<UserKey<'k>> {
+        let rest = key.strip_prefix(self.prefix.as_str())?;
+        if rest == "collection_list" {
+            return Some(UserKey::CollectionList);
+        }
+        if rest == ".head" {
+            return Some(UserKey::Head);
+        }
+        if rest.starts_with('.') {
+            return Some(UserKey::Bookkeeping);
+        }
+        let Some((segment, below)) = rest.split_once('/') else {
+            return Some(UserKey::Cluster);
+        };
+        match below.split_once('/') {
+            Some(("data", path)) => Some(UserKey::Data { segment, path }),
+            None if below == "schema" => Some(UserKey::Schema { segment }),
+            None if below == "head" => Some(UserKey::CollectionHead { segment }),
+            _ => Some(UserKey::Cluster),
+        }
+    }
+}
+
+/// What a key of a user is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UserKey<'k> {
+    /// The name records.
+    CollectionList,
+    /// Put by every commit of the user.
+    Head,
+    /// A collection's schema.
+    Schema {
+        /// The collection's segment.
+        segment: &'k str,
+    },
+    /// A collection's head.
+    CollectionHead {
+        /// The collection's segment.
+        segment: &'k str,
+    },
+    /// A data file's entry.
+    Data {
+        /// The collection's segment.
+        segment: &'k str,
+        /// Relative to the collection's data folder.
+        path: &'k str,
+    },
+    /// A cluster's configuration or property.
+    Cluster,
+    /// Outcomes, floors and the like.
+    Bookkeeping,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_parse_back() {
+        let keys = UserKeys::new(&UserName::new("alice").unwrap());
+        let check = |key: String, want: UserKey<'_>| assert_eq!(keys.parse(&key), Some(want), "{key}");
+        check(keys.collection_list(), UserKey::CollectionList);
+        check(keys.head(), UserKey::Head);
+        check(keys.schema("films"), UserKey::Schema { segment: "films" });
+        check(keys.collection_head("films.7"), UserKey::CollectionHead { segment: "films.7" });
+        check(keys.data("films", "f1/v100.arrow"), UserKey::Data { segment: "films", path: "f1/v100.arrow" });
+        check(keys.schema("config"), UserKey::Schema { segment: "config" });
+        check(keys.config(&ClusterId::new("c1").unwrap()), UserKey::Cluster);
+        check(keys.property(&ClusterId::new("c1").unwrap()), UserKey::Cluster);
+        check(keys.flush(b"a/b"), UserKey::Bookkeeping);
+        assert_eq!(keys.parse("/bob/collection_list"), None);
+    }
+}
