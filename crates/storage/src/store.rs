@@ -1,0 +1,167 @@
+//! The data store: files by path, on a local directory, in memory or on S3.
+//!
+//! A file is put once and never changed; putting the same bytes under the same name again succeeds, so a put whose answer
+//! was lost can simply be repeated. [`DataStore::put_all`] returns only when all files are durable. Opening maps the file
+//! into memory where it lies: in place on a local store, in the node cache for a remote one.
+
+mod blocking;
+mod cache;
+mod disk;
+mod local;
+mod mapped;
+mod options;
+mod path;
+mod remote;
+mod s3;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use object_store::memory::InMemory;
+
+use crate::format::FileInfo;
+use crate::{Error, Result, failpoint, metrics};
+use cache::NodeCache;
+use local::LocalStore;
+use options::Location;
+pub use options::{S3Credentials, StorageOptions};
+use remote::ObjectBackend;
+
+/// A file found by [`DataStore::list`].
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ListedFile {
+    /// Relative to the storage url.
+    pub path: String,
+    /// Size in bytes.
+    pub size: u64,
+}
+
+/// The store all data files lie in. Cheap to clone.
+///
+/// Paths are relative to the storage url, of plain segments joined by `/`; anything else is [`Error::InvalidPath`].
+#[derive(Debug, Clone)]
+pub struct DataStore {
+    backend: Arc<Backend>,
+}
+
+#[derive(Debug)]
+enum Backend {
+    Local(LocalStore),
+    Memory(ObjectBackend),
+    Remote { store: ObjectBackend, cache: NodeCache },
+}
+
+impl DataStore {
+    /// Connects to the store that `options` name. Creates a local directory; asks a remote store nothing yet, see
+    /// [`DataStore::probe`].
+    pub async fn connect(options: StorageOptions) -> Result<Self> {
+        let backend = match options.location()? {
+            Location::Local(root) => Backend::Local(LocalStore::open(root).await?),
+            Location::Memory => Backend::Memory(ObjectBackend::new(Arc::new(InMemory::new()), "", &options)),
+            Location::S3 { bucket, prefix } => {
+                let cache = options.cache_dir.clone().ok_or_else(|| Error::InvalidOption {
+                    option: "storage.cache_dir",
+                    value: String::new(),
+                    reason: "a remote storage url needs a directory for the node cache".to_owned(),
+                })?;
+                let cache = NodeCache::open(cache, &options.url, options.cache_bytes_max).await?;
+                let store = ObjectBackend::new(Arc::new(s3::build(&bucket, &options)?), &prefix, &options);
+                Backend::Remote { store, cache }
+            }
+        };
+        Ok(Self { backend: Arc::new(backend) })
+    }
+
+    /// Puts all `files`, concurrently; returns when all of them are durable.
+    ///
+    /// A file of the same name and content that is there already counts as put. If one fails the others may or may not be
+    /// there; calling again with the same files is safe. Costs on a local store one fsync a file, in parallel, and then one
+    /// for each directory that gained an entry, in parallel; on S3 one request a file, more for large ones.
+    pub async fn put_all(&self, files: Vec<(String, Bytes)>) -> Result<()> {
+        path::check_distinct(&files)?;
+        let sizes: Vec<usize> = files.iter().map(|(_, bytes)| bytes.len()).collect();
+        let result = match &*self.backend {
+            Backend::Local(local) => local.put_all(files).await,
+            Backend::Memory(store) | Backend::Remote { store, .. } => store.put_all(files).await,
+        };
+        match &result {
+            Ok(()) => sizes.into_iter().for_each(metrics::put),
+            Err(_) => metrics::put_failed(),
+        }
+        result
+    }
+
+    /// The content of the file, mapped from the local disk or the node cache where it is large.
+    ///
+    /// Fails with [`Error::Missing`], or with [`Error::Corrupt`] if the size is not the expected one. The CRC-32, if
+    /// given, is checked when a remote file is downloaded; checksums inside the file guard all later reads. Concurrent
+    /// opens of one remote file share one download.
+    pub async fn open(&self, path: &str, expected: &FileInfo) -> Result<Bytes> {
+        path::check(path)?;
+        failpoint::pass(failpoint::BEFORE_OPEN, path)?;
+        match &*self.backend {
+            Backend::Local(local) => local.open_file(path, expected).await,
+            Backend::Memory(store) => store.read_whole(path, expected).await,
+            Backend::Remote { store, cache } => cache.open_file(store, path, expected).await,
+        }
+    }
+
+    /// Drops the node's copy of a remote file, so that the next open downloads it again: for a copy found damaged.
+    pub async fn forget(&self, path: &str) -> Result<()> {
+        path::check(path)?;
+        match &*self.backend {
+            Backend::Remote { cache, .. } => cache.forget(path).await,
+            Backend::Local(_) | Backend::Memory(_) => Ok(()),
+        }
+    }
+
+    /// Deletes the file; succeeds if it is not there. Who has it open keeps reading it.
+    pub async fn delete(&self, path: &str) -> Result<()> {
+        path::check(path)?;
+        match &*self.backend {
+            Backend::Local(local) => local.delete(path).await,
+            Backend::Memory(store) => store.delete(path).await,
+            Backend::Remote { store, cache } => {
+                store.delete(path).await?;
+                cache.forget(path).await
+            }
+        }
+    }
+
+    /// All files below the folder `prefix` (the whole store if empty), sorted by path, files of puts that never finished
+    /// included. Takes memory for each of them: list one collection at a time.
+    pub async fn list(&self, prefix: &str) -> Result<Vec<ListedFile>> {
+        if !prefix.is_empty() {
+            path::check(prefix)?;
+        }
+        let mut files = match &*self.backend {
+            Backend::Local(local) => local.list(prefix).await?,
+            Backend::Memory(store) | Backend::Remote { store, .. } => store.list(prefix).await?,
+        };
+        files.sort_unstable();
+        Ok(files)
+    }
+
+    /// Whether files are opened in place, without a copy on this node.
+    pub fn is_local(&self) -> bool {
+        !matches!(&*self.backend, Backend::Remote { .. })
+    }
+
+    /// Where the data is, for a person.
+    pub fn describe(&self) -> String {
+        match &*self.backend {
+            Backend::Local(local) => format!("directory {}", local.root().display()),
+            Backend::Memory(_) => "memory (gone when the process ends)".to_owned(),
+            Backend::Remote { store, .. } => store.describe().to_owned(),
+        }
+    }
+
+    /// Asks the store whether it can be used now.
+    pub async fn probe(&self) -> Result<()> {
+        match &*self.backend {
+            Backend::Local(local) => local.probe().await,
+            Backend::Memory(_) => Ok(()),
+            Backend::Remote { store, .. } => store.probe().await,
+        }
+    }
+}

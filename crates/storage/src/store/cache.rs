@@ -1,0 +1,273 @@
+//! The node cache: copies of remote files in a directory of this node, bounded, the least recently used go first.
+//!
+//! The directory belongs to one process. A copy is downloaded under a temporary name, checked, synced and renamed, so what
+//! has its final name is whole; at start what is there is taken over. Files never change under their name, so a copy is
+//! never stale. A removed copy stays readable for whoever has it mapped.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use crc32fast::Hasher;
+use futures::future::{BoxFuture, FutureExt, WeakShared};
+use futures::stream::StreamExt;
+use parking_lot::Mutex;
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::blocking::blocking;
+use super::disk::write_error;
+use super::mapped::open_bytes;
+use super::remote::ObjectBackend;
+use crate::format::FileInfo;
+use crate::{Error, Result, metrics};
+
+const TEMPORARY_SUFFIX: &str = ".tmp";
+const COPY_SUFFIX: &str = ".copy";
+
+/// Copies of remote files. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct NodeCache(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    dir: PathBuf,
+    url: String,
+    bytes_max: u64,
+    state: Mutex<State>,
+}
+
+type Download = BoxFuture<'static, Result<Bytes>>;
+
+#[derive(Debug, Default)]
+struct State {
+    copies: HashMap<String, Copy>,
+    /// Name by time of last use.
+    by_use: BTreeMap<u64, String>,
+    bytes: u64,
+    /// Counts uses, and names temporary files.
+    clock: u64,
+    downloads: HashMap<String, WeakShared<Download>>,
+}
+
+#[derive(Debug)]
+struct Copy {
+    size: u64,
+    used: u64,
+}
+
+impl NodeCache {
+    /// Opens the cache in `dir` for files of the store at `url`; removes what a crash left half done.
+    pub(super) async fn open(dir: PathBuf, url: &str, bytes_max: u64) -> Result<Self> {
+        let shown = dir.display().to_string();
+        let (named, url) = (shown.clone(), url.to_owned());
+        blocking(&shown, move || {
+            let state = scan(&dir).map_err(|error| write_error(&named, error))?;
+            let cache = Self(Arc::new(Inner { dir, url, bytes_max, state: Mutex::new(state) }));
+            cache.0.evict(None);
+            Ok(cache)
+        })
+        .await
+    }
+
+    /// The file at `path`, downloaded from `store` if there is no copy.
+    pub(super) async fn open_file(&self, store: &ObjectBackend, path: &str, expected: &FileInfo) -> Result<Bytes> {
+        let name = self.0.name_of(path);
+        if self.0.state.lock().touch(&name) {
+            let (copy, named, size) = (self.0.dir.join(&name), path.to_owned(), expected.size);
+            if let Ok(bytes) = blocking(path, move || open_bytes(&copy, &named, size)).await {
+                metrics::cache_hit(bytes.len());
+                return Ok(bytes);
+            }
+            tracing::warn!(path, "the node's copy cannot be read or has another size, downloading again");
+            self.forget(path).await?;
+        }
+        self.download(store, path, name, *expected).await
+    }
+
+    /// Joins the running download of the file or starts one. It goes on for as long as somebody waits for it.
+    async fn download(&self, store: &ObjectBackend, path: &str, name: String, expected: FileInfo) -> Result<Bytes> {
+        let download = {
+            let mut state = self.0.state.lock();
+            match state.downloads.get(&name).and_then(WeakShared::upgrade) {
+                Some(running) => running,
+                None => {
+                    let (inner, store, path) = (self.0.clone(), store.clone(), path.to_owned());
+                    let (key, temporary) = (name.clone(), format!("{name}.{}{TEMPORARY_SUFFIX}", state.tick()));
+                    let download = async move {
+                        let result = inner.fetch(&store, &path, &key, &temporary, expected).await;
+                        inner.state.lock().downloads.remove(&key);
+                        result
+                    };
+                    let download = download.boxed().shared();
+                    // Those whose waiters all went away never removed themselves.
+                    state.downloads.retain(|_, download| download.upgrade().is_some());
+                    state.downloads.extend(download.downgrade().map(|download| (name, download)));
+                    download
+                }
+            }
+        };
+        download.await
+    }
+
+    /// Removes the copy of `path`.
+    pub(super) async fn forget(&self, path: &str) -> Result<()> {
+        let name = self.0.name_of(path);
+        self.0.state.lock().remove(&name);
+        let (copy, named) = (self.0.dir.join(name), path.to_owned());
+        blocking(path, move || remove(&copy).map_err(|error| write_error(&named, error))).await
+    }
+}
+
+impl Inner {
+    /// The name of the copy of `path`: a hash, since paths may be longer than names and other stores' files may be here.
+    fn name_of(&self, path: &str) -> String {
+        format!("{:032x}{COPY_SUFFIX}", xxh3_128(format!("{}\0{path}", self.url).as_bytes()))
+    }
+
+    /// Downloads a file, checks it and makes it a copy.
+    async fn fetch(
+        self: &Arc<Self>,
+        store: &ObjectBackend,
+        path: &str,
+        name: &str,
+        temporary: &str,
+        expected: FileInfo,
+    ) -> Result<Bytes> {
+        let temporary = Temporary { path: self.dir.join(temporary) };
+        let (created, named) = (temporary.path.clone(), path.to_owned());
+        let mut file =
+            blocking(path, move || File::create(created).map_err(|error| write_error(&named, error))).await?;
+        let mut crc = Hasher::new();
+        let mut parts = store.download(path, expected.size);
+        while let Some(part) = parts.next().await {
+            let (part, named) = (part?, path.to_owned());
+            let appended = move || {
+                crc.update(&part);
+                file.write_all(&part).map_err(|error| write_error(&named, error))?;
+                Ok((file, crc))
+            };
+            (file, crc) = blocking(path, appended).await?;
+        }
+        let found = crc.finalize();
+        if expected.crc32.is_some_and(|crc32| crc32 != found) {
+            return Err(Error::corrupt(path, "the checksum of the downloaded file does not match"));
+        }
+        let (inner, named, name) = (self.clone(), path.to_owned(), name.to_owned());
+        let bytes = blocking(path, move || inner.keep(file, temporary, &name, &named, expected.size)).await?;
+        metrics::get(bytes.len());
+        Ok(bytes)
+    }
+
+    /// Gives a whole download its name and makes room for it. A file larger than the cache is served but not kept.
+    fn keep(&self, file: File, temporary: Temporary, name: &str, path: &str, size: u64) -> Result<Bytes> {
+        let failed = |error| write_error(path, error);
+        // Without this a power failure could leave a name for an empty file.
+        file.sync_data().map_err(failed)?;
+        if size > self.bytes_max {
+            return open_bytes(&temporary.path, path, size);
+        }
+        let copy = self.dir.join(name);
+        fs::rename(&temporary.path, &copy).map_err(failed)?;
+        let bytes = open_bytes(&copy, path, size)?;
+        self.state.lock().insert(name.to_owned(), size);
+        self.evict(Some(name));
+        Ok(bytes)
+    }
+
+    /// Removes the least recently used copies until the rest fits; never `kept`.
+    fn evict(&self, kept: Option<&str>) {
+        loop {
+            let victim = {
+                let mut state = self.state.lock();
+                metrics::cache_size(state.bytes, state.copies.len());
+                if state.bytes <= self.bytes_max {
+                    return;
+                }
+                let oldest = state.by_use.values().find(|name| Some(name.as_str()) != kept).cloned();
+                let Some(oldest) = oldest else { return };
+                state.remove(&oldest);
+                oldest
+            };
+            if let Err(error) = remove(&self.dir.join(&victim)) {
+                tracing::warn!(file = victim, %error, "could not remove a file of the node cache");
+            }
+        }
+    }
+}
+
+impl State {
+    fn tick(&mut self) -> u64 {
+        self.clock += 1;
+        self.clock
+    }
+
+    /// Notes a use; false if there is no such copy.
+    fn touch(&mut self, name: &str) -> bool {
+        let used = self.tick();
+        let Some(copy) = self.copies.get_mut(name) else { return false };
+        self.by_use.remove(&copy.used);
+        copy.used = used;
+        self.by_use.insert(used, name.to_owned());
+        true
+    }
+
+    fn insert(&mut self, name: String, size: u64) {
+        self.remove(&name);
+        let used = self.tick();
+        self.by_use.insert(used, name.clone());
+        self.copies.insert(name, Copy { size, used });
+        self.bytes += size;
+    }
+
+    fn remove(&mut self, name: &str) {
+        if let Some(copy) = self.copies.remove(name) {
+            self.by_use.remove(&copy.used);
+            self.bytes -= copy.size;
+        }
+    }
+}
+
+/// A temporary file; removed when dropped, if it is still there: a download may be given up at any point.
+#[derive(Debug)]
+struct Temporary {
+    path: PathBuf,
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Takes over the copies in `dir`, those written last counting as used last.
+fn scan(dir: &Path) -> std::io::Result<State> {
+    fs::create_dir_all(dir)?;
+    let mut copies = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        if name.ends_with(TEMPORARY_SUFFIX) {
+            fs::remove_file(entry.path())?;
+        } else if name.ends_with(COPY_SUFFIX) {
+            let metadata = entry.metadata()?;
+            copies.push((metadata.modified()?, name, metadata.len()));
+        }
+    }
+    copies.sort();
+    let mut state = State::default();
+    copies.into_iter().for_each(|(_, name, size)| state.insert(name, size));
+    Ok(state)
+}
+
+fn remove(file: &Path) -> std::io::Result<()> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
+
+#[cfg(test)]
+mod tests;
