@@ -1,0 +1,127 @@
+//! Creating and dropping collections.
+
+use std::collections::BTreeMap;
+
+use redkite_meta::{Compare, KeyRange, Op};
+use redkite_types::{CollectionId, Revision, Schema, limits};
+
+use super::{Plan, change};
+use crate::entry::{self, CollectionRecord, CollectionTombstone, FORMAT, NameRecord};
+use crate::{Catalog, Database, Error, Result};
+
+/// Bits of a collection id that are random; those above are the revision of its creation.
+const ID_RANDOM_BITS: u32 = 20;
+/// What S33 says of a collection without a vector index.
+pub(super) const NO_INDEX: &str = "NONE";
+
+/// What a new collection is to be.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewCollection {
+    /// Its name, checked by the caller.
+    pub name: String,
+    /// Its fields, checked by the caller.
+    pub schema: Schema,
+    /// Its properties.
+    pub properties: BTreeMap<String, String>,
+    /// The client's number for the default consistency level.
+    pub consistency_level: i32,
+    /// Shards, told back.
+    pub shards: i32,
+}
+
+impl Database {
+    /// Creates a collection. One that exists exactly so is success; another one of the name is an error.
+    pub async fn create_collection(&self, new: NewCollection) -> Result<(CollectionId, Revision)> {
+        change(self, &new.name, |catalog| self.plan_create(catalog, &new)).await
+    }
+
+    fn plan_create(&self, catalog: &Catalog, new: &NewCollection) -> Result<Plan<CollectionId>> {
+        if catalog.name_record(&new.name)?.is_some() {
+            let record = catalog.collection(&new.name)?.record()?;
+            let same = record.schema == new.schema && record.properties == new.properties;
+            return if same {
+                Ok(Plan::Done(record.id))
+            } else {
+                Err(Error::CollectionExists { name: new.name.clone() })
+            };
+        }
+        if catalog.names.len() >= limits::COLLECTIONS_MAX {
+            return Err(Error::LimitReached {
+                what: "the number of collections",
+                limit: limits::COLLECTIONS_MAX,
+                advice: "drop some first",
+            });
+        }
+        let random = self.ambient.random() & ((1 << ID_RANDOM_BITS) - 1);
+        let id = CollectionId((catalog.revision.next().0 << ID_RANDOM_BITS) | random as i64);
+        let now_ms = self.ambient.now_ms();
+        let record = CollectionRecord {
+            format: FORMAT,
+            id,
+            schema: new.schema.clone(),
+            indexes: Vec::new(),
+            properties: new.properties.clone(),
+            consistency_level: new.consistency_level,
+            shards: new.shards,
+            released: false,
+            created_ms: now_ms,
+            updated_ms: now_ms,
+        };
+        let segment = if catalog.segment_in_use(&new.name) { format!("{}.{id}", new.name) } else { new.name.clone() };
+        let name = NameRecord {
+            name: new.name.clone(),
+            create_time: humantime::format_rfc3339_seconds(self.ambient.now()).to_string(),
+            index_type: NO_INDEX.into(),
+            id,
+            segment: (segment != new.name).then(|| segment.clone()),
+        };
+        let mut names = vec![name];
+        names.extend(catalog.names.iter().cloned());
+        let schema_key = self.keys.schema(&segment);
+        Ok(Plan::Change {
+            compares: vec![self.names_unchanged(catalog), Compare::absent(&schema_key)],
+            ops: vec![
+                Op::put(self.keys.collection_list(), entry::encode(&names)?),
+                Op::put(schema_key, entry::encode(&record)?),
+            ],
+            touched: vec![segment],
+            answer: id,
+        })
+    }
+
+    /// Drops a collection; false if there was none. Its entries and files stay for readers of older revisions until
+    /// they are collected; they are nobody's from now on, as the segment is not used again while any is left.
+    pub async fn drop_collection(&self, name: &str) -> Result<(bool, Revision)> {
+        change(self, name, |catalog| self.plan_drop(catalog, name)).await
+    }
+
+    fn plan_drop(&self, catalog: &Catalog, name: &str) -> Result<Plan<bool>> {
+        let Some(record) = catalog.name_record(name)? else {
+            return Ok(Plan::Done(false));
+        };
+        let names: Vec<&NameRecord> = catalog.names.iter().filter(|known| known.id != record.id).collect();
+        let mut compares = vec![self.names_unchanged(catalog)];
+        let mut ops = vec![Op::put(self.keys.collection_list(), entry::encode(&names)?)];
+        // A collection whose schema cannot be read can still be dropped.
+        let collection = catalog.collection(name)?;
+        let segment = record.segment();
+        compares.push(Compare::unchanged_since(self.keys.schema(segment), collection.schema_revision));
+        ops.push(Op::Delete(KeyRange::Exact(self.keys.schema(segment))));
+        ops.push(Op::Delete(KeyRange::Exact(self.keys.collection_head(segment))));
+        if let Some(stored) = &collection.record {
+            let tombstone = CollectionTombstone {
+                format: FORMAT,
+                name: name.to_owned(),
+                segment: segment.to_owned(),
+                record: CollectionRecord::clone(stored),
+                dropped_ms: self.ambient.now_ms(),
+            };
+            ops.push(Op::put(self.keys.collection_tombstone(record.id), entry::encode(&tombstone)?));
+        }
+        Ok(Plan::Change { compares, ops, touched: Vec::new(), answer: true })
+    }
+
+    pub(super) fn names_unchanged(&self, catalog: &Catalog) -> Compare {
+        Compare::unchanged_since(self.keys.collection_list(), catalog.names_revision)
+    }
+}

@@ -1,0 +1,50 @@
+//! Changing what a collection's record says beside fields and indexes: properties, and whether it is released.
+
+use std::collections::BTreeMap;
+
+use redkite_meta::Op;
+use redkite_types::Revision;
+
+use super::{Plan, change, schema_unchanged};
+use crate::entry::{self, CollectionRecord};
+use crate::{Catalog, Database, Result};
+
+impl Database {
+    /// Sets some properties of a collection and removes others.
+    pub async fn alter_properties(
+        &self,
+        collection: &str,
+        set: &BTreeMap<String, String>,
+        remove: &[String],
+    ) -> Result<Revision> {
+        self.alter(collection, |record| {
+            record.properties.extend(set.iter().map(|(key, value)| (key.clone(), value.clone())));
+            record.properties.retain(|key, _| !remove.contains(key));
+        })
+        .await
+    }
+
+    /// Releases a collection, or makes it searchable again.
+    pub async fn set_released(&self, collection: &str, released: bool) -> Result<Revision> {
+        self.alter(collection, |record| record.released = released).await
+    }
+
+    async fn alter(&self, collection: &str, alter: impl Fn(&mut CollectionRecord)) -> Result<Revision> {
+        let plan = |catalog: &Catalog| {
+            let found = catalog.collection(collection)?;
+            let record = found.record()?;
+            let mut changed = CollectionRecord::clone(record);
+            alter(&mut changed);
+            if changed == **record {
+                return Ok(Plan::Done(()));
+            }
+            Ok(Plan::Change {
+                compares: vec![schema_unchanged(self, found)],
+                ops: vec![Op::put(self.keys.schema(&found.segment), entry::encode(&changed)?)],
+                touched: vec![found.segment.to_string()],
+                answer: (),
+            })
+        };
+        Ok(change(self, collection, plan).await?.1)
+    }
+}

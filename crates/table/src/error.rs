@@ -1,0 +1,122 @@
+//! What can go wrong with collections, fragments and commits.
+
+use redkite_types::{CommitId, ErrorKind};
+
+/// A failure of the table layer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The metadata store failed.
+    #[error(transparent)]
+    Meta(#[from] redkite_meta::Error),
+    /// The object store failed, or a file is damaged.
+    #[error(transparent)]
+    Storage(#[from] redkite_storage::Error),
+    /// A filter could not be evaluated.
+    #[error(transparent)]
+    Expr(#[from] redkite_expr::ExprError),
+    /// No collection of that name.
+    #[error("collection not found[database=default][collection={name}]")]
+    CollectionNotFound {
+        /// The name asked for.
+        name: String,
+    },
+    /// A collection of that name exists with other parameters.
+    #[error("collection {name} already exists with different parameters")]
+    CollectionExists {
+        /// The name.
+        name: String,
+    },
+    /// A named limit is reached.
+    #[error("{what} is limited to {limit}: {advice}")]
+    LimitReached {
+        /// What there is too much of.
+        what: &'static str,
+        /// The limit.
+        limit: usize,
+        /// What to do about it.
+        advice: &'static str,
+    },
+    /// No index of that name.
+    #[error("index not found[indexName={name}]")]
+    IndexNotFound {
+        /// The name asked for.
+        name: String,
+    },
+    /// An index of that name or on that field exists already and is another one.
+    #[error("{detail}")]
+    IndexConflict {
+        /// What collides with what.
+        detail: String,
+    },
+    /// A stored value or file is not what was written.
+    #[error("{what} is damaged: {detail}")]
+    Damaged {
+        /// The key or path.
+        what: String,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// Written by a newer version of Redkite.
+    #[error("{what} has format {found}, this version reads up to {supported}; use a newer redkite")]
+    NewerFormat {
+        /// The key or path.
+        what: String,
+        /// Its format.
+        found: u32,
+        /// The newest this version knows.
+        supported: u32,
+    },
+    /// A commit was sent and its outcome could not be learnt yet.
+    #[error("the outcome of commit {id} is unknown: {detail}; ask again")]
+    OutcomeUnknown {
+        /// The commit.
+        id: CommitId,
+        /// Why it could not be learnt.
+        detail: String,
+    },
+    /// Others kept changing what the operation rests on.
+    #[error("{what} kept changing while the operation was worked out; nothing was changed, try again")]
+    Contended {
+        /// The collection or list.
+        what: String,
+    },
+    /// The commit was settled as not committed.
+    #[error("commit {id} was settled as not committed; nothing was changed")]
+    Aborted {
+        /// The commit.
+        id: CommitId,
+    },
+    /// The node is stopping.
+    #[error("the node is shutting down")]
+    ShuttingDown,
+    /// A broken invariant.
+    #[error("internal error: {detail}")]
+    Internal {
+        /// Which.
+        detail: String,
+    },
+}
+
+impl Error {
+    /// What the caller should do now.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Error::Meta(error) => error.kind(),
+            Error::Storage(error) => error.kind(),
+            Error::Expr(error) => error.kind(),
+            Error::CollectionNotFound { .. } | Error::IndexNotFound { .. } => ErrorKind::NotFound,
+            Error::CollectionExists { .. } => ErrorKind::Exists,
+            Error::IndexConflict { .. } => ErrorKind::Invalid,
+            Error::LimitReached { .. } => ErrorKind::Exhausted,
+            Error::Damaged { .. } => ErrorKind::Corrupt,
+            Error::NewerFormat { .. } => ErrorKind::Unsupported,
+            Error::OutcomeUnknown { .. } => ErrorKind::Unknown,
+            Error::Contended { .. } | Error::Aborted { .. } => ErrorKind::Conflict,
+            Error::ShuttingDown => ErrorKind::Unavailable,
+            Error::Internal { .. } => ErrorKind::Internal,
+        }
+    }
+}
+
+/// A result of the table layer.
+pub type Result<T> = std::result::Result<T, Error>;

@@ -1,0 +1,153 @@
+//! Turns batches of rows into the files of a new fragment. Pure: bytes in memory, no IO.
+
+use std::collections::BTreeMap;
+
+use arrow_array::{ArrayRef, RecordBatch};
+use bytes::Bytes;
+use redkite_storage::{ColumnWriter, DeleteLog, EncodedFile, KeyRange, write_key_column};
+use redkite_types::{ClusterId, CommitId, Field, FragmentId, Key, NodeId, Revision, Schema};
+use roaring::RoaringBitmap;
+
+use crate::catalog::File;
+use crate::entry::{FORMAT, FileEntry, FileType, KeyBounds};
+use crate::{Error, Fragment, Result};
+
+/// Most rows of one fragment: row offsets are 32 bits.
+pub const FRAGMENT_ROWS_MAX: usize = u32::MAX as usize;
+
+/// Who writes a file; told in its entry.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    /// The inserting node.
+    pub node: NodeId,
+    /// Its cluster.
+    pub cluster: ClusterId,
+}
+
+/// A file that is not stored yet.
+#[derive(Debug, Clone)]
+pub struct NewFile {
+    /// Relative to the collection's data folder.
+    pub path: String,
+    /// Its entry.
+    pub entry: FileEntry,
+    /// Its content.
+    pub bytes: Bytes,
+}
+
+/// A fragment that is not stored yet.
+#[derive(Debug, Clone)]
+pub struct EncodedFragment {
+    /// Its id.
+    pub id: FragmentId,
+    /// Its rows.
+    pub rows: usize,
+    /// Its files, one a field.
+    pub files: Vec<NewFile>,
+}
+
+impl EncodedFragment {
+    /// The fragment as a reader sees it, before it is committed.
+    pub fn as_fragment(&self) -> Fragment {
+        let file = |new: &NewFile| File {
+            path: new.path.as_str().into(),
+            entry: new.entry.clone(),
+            created: Revision::ZERO,
+            modified: Revision::ZERO,
+        };
+        Fragment::new(self.id, self.files.iter().map(file).collect())
+    }
+}
+
+/// Encodes `batches`, each with the columns of [`Schema::arrow`], as the fragment `id`. CPU work: about the cost of one
+/// copy of the rows plus a checksum.
+pub fn encode(schema: &Schema, batches: &[RecordBatch], id: FragmentId, origin: &Origin) -> Result<EncodedFragment> {
+    let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
+    if rows > FRAGMENT_ROWS_MAX {
+        return Err(Error::LimitReached {
+            what: "rows of one flush into a collection",
+            limit: FRAGMENT_ROWS_MAX,
+            advice: "flush more often",
+        });
+    }
+    let anchor = schema
+        .vector_fields()
+        .min_by_key(|field| field.id)
+        .ok_or_else(|| Error::Internal { detail: "a schema without vector field".into() })?;
+    let anchor_path = path_of(id, anchor);
+    let mut files = Vec::with_capacity(schema.fields.len());
+    for (at, field) in schema.fields.iter().enumerate() {
+        let columns: Vec<ArrayRef> = batches.iter().map(|batch| batch.column(at).clone()).collect();
+        let (encoded, keys) = encode_column(field, &columns)?;
+        let vector = field.data_type.is_vector();
+        let entry = FileEntry {
+            file_type: if vector { FileType::RawVector } else { FileType::Scalar },
+            field: Some(field.id),
+            column: Some(field.name.clone()),
+            vector_file: (!vector).then(|| anchor_path.clone()),
+            keys,
+            ..plain_entry(&encoded, origin)
+        };
+        files.push(NewFile { path: path_of(id, field), entry, bytes: encoded.bytes });
+    }
+    Ok(EncodedFragment { id, rows, files })
+}
+
+fn path_of(id: FragmentId, field: &Field) -> String {
+    let kind = if field.data_type.is_vector() { 'v' } else { 's' };
+    format!("{id}/{kind}{}.arrow", field.id)
+}
+
+fn encode_column(field: &Field, columns: &[ArrayRef]) -> Result<(EncodedFile, Option<KeyBounds>)> {
+    if field.primary_key {
+        let (encoded, range) = write_key_column(field, columns)?;
+        return Ok((encoded, range.as_ref().and_then(bounds)));
+    }
+    let mut writer = ColumnWriter::new(field)?;
+    for column in columns {
+        writer.push(column)?;
+    }
+    Ok((writer.finish()?, None))
+}
+
+fn bounds(range: &KeyRange) -> Option<KeyBounds> {
+    match (&range.min, &range.max) {
+        (Key::Int(min), Key::Int(max)) => Some(KeyBounds::Int(*min, *max)),
+        (Key::Text(min), Key::Text(max)) => Some(KeyBounds::text(min, max)),
+        _ => None,
+    }
+}
+
+fn plain_entry(encoded: &EncodedFile, origin: &Origin) -> FileEntry {
+    FileEntry {
+        format: FORMAT,
+        file_type: FileType::Scalar,
+        size: encoded.bytes.len() as u64,
+        crc32: encoded.crc32,
+        node: origin.node.0,
+        cluster: origin.cluster.to_string(),
+        rows: encoded.rows,
+        field: None,
+        column: None,
+        vector_file: None,
+        vector_files: Vec::new(),
+        delete_log: None,
+        deleted: 0,
+        keys: None,
+    }
+}
+
+/// Encodes the delete log of one commit: per anchor path the whole set of its deleted rows.
+pub fn encode_delete_log(
+    sections: &BTreeMap<String, RoaringBitmap>,
+    commit: CommitId,
+    origin: &Origin,
+) -> Result<NewFile> {
+    let encoded = DeleteLog::encode(sections)?;
+    let entry = FileEntry {
+        file_type: FileType::DeleteLog,
+        rows: sections.values().map(RoaringBitmap::len).sum(),
+        ..plain_entry(&encoded, origin)
+    };
+    Ok(NewFile { path: format!("{commit}/deletes.rkd"), entry, bytes: encoded.bytes })
+}
