@@ -1,0 +1,240 @@
+//! The flush block: the ordered operations one client has not flushed. Pure data, no IO.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use arrow_array::{Array, RecordBatch};
+use redkite_expr::Predicate;
+use redkite_table::Fragment;
+use redkite_table::entry::{CollectionRecord, FileEntry};
+use redkite_types::CollectionId;
+use xxhash_rust::xxh3::Xxh3;
+
+/// What one operation does.
+#[derive(Debug, Clone)]
+pub enum OpKind {
+    /// Adds rows, whatever rows of the same keys there are.
+    Insert(RecordBatch),
+    /// Removes the rows of the batch's keys and adds the batch. Keys are unique within the batch.
+    Upsert(RecordBatch),
+    /// Removes the rows of `keys` and adds the batch, whose keys are others.
+    Replace {
+        /// Keys of the rows to remove.
+        keys: redkite_types::Keys,
+        /// Rows to add.
+        batch: RecordBatch,
+    },
+    /// Removes the rows that satisfy a filter.
+    Delete {
+        /// The filter.
+        predicate: Arc<Predicate>,
+        /// Its text with template values, for the digest.
+        text: String,
+    },
+    /// Rows of earlier operations that were uploaded to keep the block small.
+    Uploaded(UploadedFragment),
+}
+
+/// A fragment that lies in the object store and is not committed.
+#[derive(Debug, Clone)]
+pub struct UploadedFragment {
+    /// As a reader sees it.
+    pub fragment: Arc<Fragment>,
+    /// Entries of its files, by path.
+    pub entries: Vec<(String, FileEntry)>,
+    /// Operations whose rows it holds.
+    pub ops: u64,
+}
+
+/// One operation, bound to a collection when it was accepted.
+#[derive(Debug, Clone)]
+pub struct BlockOp {
+    /// The collection's id: a re-created collection of the name is another one.
+    pub collection: CollectionId,
+    /// The collection as it was when the operation was accepted.
+    pub record: Arc<CollectionRecord>,
+    /// What to do.
+    pub kind: OpKind,
+}
+
+impl BlockOp {
+    fn bytes(&self) -> u64 {
+        match &self.kind {
+            OpKind::Insert(batch) | OpKind::Upsert(batch) | OpKind::Replace { batch, .. } => {
+                batch.get_array_memory_size() as u64
+            }
+            OpKind::Delete { text, .. } => text.len() as u64,
+            OpKind::Uploaded(_) => 0,
+        }
+    }
+
+    /// Rows it adds.
+    pub fn rows(&self) -> u64 {
+        match &self.kind {
+            OpKind::Insert(batch) | OpKind::Upsert(batch) | OpKind::Replace { batch, .. } => batch.num_rows() as u64,
+            OpKind::Delete { .. } => 0,
+            OpKind::Uploaded(uploaded) => uploaded.fragment.rows(),
+        }
+    }
+}
+
+/// The ordered operations between two flushes of one client.
+#[derive(Clone, Default)]
+pub struct Block {
+    ops: Vec<BlockOp>,
+    bytes: u64,
+    /// What the client asked for, whatever became of it since; per collection, as one may be discarded.
+    asked: BTreeMap<CollectionId, Asked>,
+    /// How many of `ops` are in the digests of `asked`.
+    digested: usize,
+}
+
+/// What the client asked for in one collection.
+#[derive(Clone, Default)]
+struct Asked {
+    ops: u64,
+    digest: Xxh3,
+}
+
+impl std::fmt::Debug for Block {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Block").field("ops", &self.ops.len()).field("bytes", &self.bytes).finish()
+    }
+}
+
+impl Block {
+    /// Adds an operation at the end.
+    pub fn push(&mut self, op: BlockOp) {
+        self.bytes += op.bytes();
+        self.asked.entry(op.collection).or_default().ops += 1;
+        self.ops.push(op);
+    }
+
+    /// Takes back the operation added last, which must be in no digest yet.
+    pub fn pop(&mut self) {
+        if self.digested < self.ops.len()
+            && let Some(op) = self.ops.pop()
+        {
+            self.bytes -= op.bytes();
+            self.asked.entry(op.collection).or_default().ops -= 1;
+        }
+    }
+
+    /// The operations in order.
+    pub fn ops(&self) -> &[BlockOp] {
+        &self.ops
+    }
+
+    /// Whether there is nothing to flush.
+    pub fn is_empty(&self) -> bool {
+        self.ops.is_empty()
+    }
+
+    /// Operations acknowledged to the client.
+    pub fn acknowledged(&self) -> u64 {
+        self.asked.values().map(|asked| asked.ops).sum()
+    }
+
+    /// Bytes held in memory.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Operations that delete or replace rows.
+    pub fn deletes(&self) -> u64 {
+        let deletes = |op: &&BlockOp| !matches!(op.kind, OpKind::Insert(_) | OpKind::Uploaded(_));
+        self.ops.iter().filter(deletes).count() as u64
+    }
+
+    /// Rows to be added per collection.
+    pub fn rows_by_collection(&self) -> HashMap<CollectionId, u64> {
+        let mut rows = HashMap::new();
+        for op in &self.ops {
+            *rows.entry(op.collection).or_default() += op.rows();
+        }
+        rows
+    }
+
+    /// Drops the operations of one collection; returns how many the client had asked for.
+    pub fn discard(&mut self, collection: CollectionId) -> u64 {
+        self.replace(collection, Vec::new());
+        self.asked.remove(&collection).map_or(0, |asked| asked.ops)
+    }
+
+    /// Replaces the operations of one collection by what is left to do for it: the deletes that concern rows committed
+    /// before, and an uploaded fragment of its rows. The order against other collections does not matter.
+    pub fn replace(&mut self, collection: CollectionId, replacement: Vec<BlockOp>) {
+        self.absorb_digest();
+        self.ops.retain(|op| op.collection != collection);
+        self.ops.extend(replacement);
+        self.bytes = self.ops.iter().map(BlockOp::bytes).sum();
+        self.digested = self.ops.len();
+    }
+
+    fn absorb_digest(&mut self) {
+        for op in &self.ops[self.digested..] {
+            digest_op(&mut self.asked.entry(op.collection).or_default().digest, op);
+        }
+        self.digested = self.ops.len();
+    }
+
+    /// A digest of what the client asked for: the same operations, in the same order within each collection, give the
+    /// same digest. Automatic keys are left out, for they differ when a client sends its rows again.
+    pub fn digest(&mut self) -> u128 {
+        self.absorb_digest();
+        let mut whole = Xxh3::new();
+        for (collection, asked) in &self.asked {
+            whole.update(&collection.0.to_le_bytes());
+            whole.update(&asked.ops.to_le_bytes());
+            whole.update(&asked.digest.digest128().to_le_bytes());
+        }
+        whole.digest128()
+    }
+}
+
+fn digest_op(digest: &mut Xxh3, op: &BlockOp) {
+    match &op.kind {
+        OpKind::Insert(batch) => digest_batch(digest, 1, batch, &op.record),
+        OpKind::Upsert(batch) => digest_batch(digest, 2, batch, &op.record),
+        OpKind::Replace { keys, batch } => {
+            digest.update(format!("{keys:?}").as_bytes());
+            digest_batch(digest, 4, batch, &op.record);
+        }
+        OpKind::Delete { text, .. } => {
+            digest.update(&[3]);
+            digest.update(&(text.len() as u64).to_le_bytes());
+            digest.update(text.as_bytes());
+        }
+        OpKind::Uploaded(_) => {}
+    }
+}
+
+fn digest_batch(digest: &mut Xxh3, tag: u8, batch: &RecordBatch, record: &CollectionRecord) {
+    digest.update(&[tag]);
+    digest.update(&(batch.num_rows() as u64).to_le_bytes());
+    for (field, column) in record.schema.fields.iter().zip(batch.columns()) {
+        if !(field.primary_key && field.auto_id) {
+            digest_data(digest, &column.to_data());
+        }
+    }
+}
+
+fn digest_data(digest: &mut Xxh3, data: &arrow_data::ArrayData) {
+    // Buffers are taken whole, so where in them the values lie belongs to the content.
+    digest.update(&(data.offset() as u64).to_le_bytes());
+    digest.update(&(data.len() as u64).to_le_bytes());
+    if let Some(nulls) = data.nulls() {
+        digest.update(&(nulls.offset() as u64).to_le_bytes());
+        digest.update(nulls.buffer().as_slice());
+    }
+    for buffer in data.buffers() {
+        digest.update(&(buffer.len() as u64).to_le_bytes());
+        digest.update(buffer.as_slice());
+    }
+    for child in data.child_data() {
+        digest_data(digest, child);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,158 @@
+//! Finding the rows a block removes from older fragments, and writing the delete logs.
+//!
+//! A delete log always holds the whole set of a fragment's deleted rows. What was found in a fragment is kept between
+//! tries: a fragment whose delete log did not change meanwhile is not searched again.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use futures::{StreamExt, TryStreamExt, stream};
+use redkite_expr::Predicate;
+use redkite_table::entry::FileEntry;
+use redkite_table::fragment::{FragmentReader, NewFile, Origin, encode_delete_log};
+use redkite_table::{Collection, Database, Fragment};
+use redkite_types::{CommitId, FieldId, FragmentId};
+use roaring::RoaringBitmap;
+
+use super::upload::origin;
+use crate::stage::{Removals, Staged};
+use crate::{Result, cpu};
+
+/// Fragments opened and searched at the same time.
+const CONCURRENT_FRAGMENTS: usize = 8;
+
+/// What was found in one fragment under one delete log.
+#[derive(Debug, Clone)]
+struct Found {
+    log: Option<String>,
+    /// All deleted rows, older ones included; none if this block removes nothing there.
+    deleted: Option<RoaringBitmap>,
+}
+
+/// Finds rows to remove, remembering what it has searched.
+#[derive(Debug, Default)]
+pub(super) struct Finder {
+    found: HashMap<FragmentId, Found>,
+}
+
+impl Finder {
+    /// Finds what `staged` removes from `collection` as it is now, uploads the delete log, and returns the entries to
+    /// put: changed anchors and the log's own.
+    pub(super) async fn find(
+        &mut self,
+        database: &Arc<Database>,
+        collection: &Arc<Collection>,
+        staged: &Staged,
+        commit: CommitId,
+    ) -> Result<Vec<(String, FileEntry)>> {
+        let mut targets: Vec<(Arc<Fragment>, bool, &Removals)> = Vec::new();
+        targets.extend(collection.fragments.values().map(|fragment| (fragment.clone(), true, &staged.removals)));
+        let own = staged.uploaded.iter().filter(|(_, removals)| !removals.is_empty());
+        targets.extend(own.map(|(uploaded, removals)| (uploaded.fragment.clone(), false, removals)));
+
+        let mut searches = Vec::new();
+        for (fragment, committed, removals) in &targets {
+            let log = fragment.anchor()?.entry.delete_log.clone();
+            if self.found.get(&fragment.id).is_some_and(|known| known.log == log) {
+                continue;
+            }
+            let predicates = removals.predicates(&staged.record)?;
+            let relevant: Vec<Arc<Predicate>> =
+                predicates.into_iter().filter(|predicate| may_match(fragment, predicate)).collect();
+            if relevant.is_empty() {
+                self.found.insert(fragment.id, Found { log, deleted: None });
+                continue;
+            }
+            searches.push(search(
+                database.clone(),
+                collection.clone(),
+                fragment.clone(),
+                *committed,
+                relevant,
+                log,
+            ));
+        }
+        let mut searches = stream::iter(searches).buffer_unordered(CONCURRENT_FRAGMENTS);
+        while let Some((id, found)) = searches.try_next().await? {
+            self.found.insert(id, found);
+        }
+        let fragments = targets.into_iter().map(|(fragment, ..)| fragment).collect();
+        let Some((log, mut entries)) = self.delete_log(fragments, commit, &origin(database))? else {
+            return Ok(Vec::new());
+        };
+        let path = database.object_path(&collection.segment, &log.path);
+        database.put_files(vec![(path, log.bytes)]).await?;
+        entries.push((log.path, log.entry));
+        Ok(entries)
+    }
+
+    /// The delete log of what was found, and the anchors that name it; none if nothing was found.
+    fn delete_log(
+        &self,
+        fragments: Vec<Arc<Fragment>>,
+        commit: CommitId,
+        origin: &Origin,
+    ) -> Result<Option<(NewFile, Vec<(String, FileEntry)>)>> {
+        let mut sections: BTreeMap<String, RoaringBitmap> = BTreeMap::new();
+        let mut anchors = Vec::new();
+        for fragment in fragments {
+            let Some(deleted) = self.found.get(&fragment.id).and_then(|found| found.deleted.clone()) else {
+                continue;
+            };
+            let anchor = fragment.anchor()?;
+            let mut entry = anchor.entry.clone();
+            entry.deleted = deleted.len();
+            anchors.push((anchor.path.to_string(), entry));
+            sections.insert(anchor.path.to_string(), deleted);
+        }
+        if anchors.is_empty() {
+            return Ok(None);
+        }
+        let log = encode_delete_log(&sections, commit, origin)?;
+        for (_, entry) in &mut anchors {
+            entry.delete_log = Some(log.path.clone());
+        }
+        Ok(Some((log, anchors)))
+    }
+}
+
+/// Whether the fragment's key bounds allow a match; opens nothing.
+fn may_match(fragment: &Fragment, predicate: &Predicate) -> bool {
+    predicate.candidate_keys().is_none_or(|keys| fragment.may_contain(keys))
+}
+
+async fn search(
+    database: Arc<Database>,
+    collection: Arc<Collection>,
+    fragment: Arc<Fragment>,
+    committed: bool,
+    predicates: Vec<Arc<Predicate>>,
+    log: Option<String>,
+) -> Result<(FragmentId, Found)> {
+    let mut fields: Vec<FieldId> = predicates.iter().flat_map(|predicate| predicate.fields().to_vec()).collect();
+    if let Some(key) = collection.record()?.schema.primary_key() {
+        fields.push(key.id);
+    }
+    let readers = &database.readers;
+    let reader = match committed {
+        true => readers.open(&collection, &fragment, fields).await?,
+        false => readers.open_uncommitted(&collection, &fragment, fields).await?,
+    };
+    let id = fragment.id;
+    let keyed = predicates.iter().all(|predicate| predicate.candidate_keys().is_some());
+    let cost = if keyed { 0 } else { u64::from(reader.rows()) };
+    let deleted = cpu::run(cost, move || removed_rows(&reader, &predicates)).await??;
+    Ok((id, Found { log, deleted }))
+}
+
+/// All deleted rows of the fragment after removing what the predicates match; none if they match nothing.
+fn removed_rows(reader: &FragmentReader, predicates: &[Arc<Predicate>]) -> Result<Option<RoaringBitmap>> {
+    let mut removed = RoaringBitmap::new();
+    for predicate in predicates {
+        removed |= reader.select(predicate)?.to_bitmap();
+    }
+    if removed.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(removed | reader.deleted_rows()))
+}

@@ -1,0 +1,131 @@
+//! Who a client is: a connection, and the identifier that `Connect` handed out on it.
+//!
+//! Clients of one process share a connection, so the connection alone is not enough; clients reconnect silently and
+//! keep their identifier, so the identifier alone is not enough either.
+
+use std::collections::{HashMap, VecDeque};
+
+/// Bits of an identifier that number clients; those above tell one boot of a node from another.
+const CLIENT_BITS: u32 = 32;
+/// Most identifiers remembered as having died with unflushed operations; beyond it the oldest is forgotten.
+const LOST_MAX: usize = 1 << 18;
+
+/// A TCP connection, numbered since the node started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectionId(pub u64);
+
+/// One client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ClientId {
+    /// Its connection.
+    pub connection: ConnectionId,
+    /// What `Connect` told it; 0 if it never asked.
+    pub identifier: i64,
+}
+
+/// Hands out identifiers and remembers which died with unflushed operations.
+#[derive(Debug)]
+pub struct Identities {
+    boot: i64,
+    next: i64,
+    lost: HashMap<i64, String>,
+    lost_order: VecDeque<i64>,
+    /// Identifiers of earlier boots (or nobody's) that were told once.
+    told: HashMap<i64, ()>,
+    told_order: VecDeque<i64>,
+}
+
+impl Identities {
+    /// `random` tells this boot from others.
+    pub fn new(random: u64) -> Self {
+        // 30 random bits above the client's number keep identifiers positive.
+        let boot = ((random & 0x3fff_ffff) | 1) as i64;
+        Self {
+            boot: boot << CLIENT_BITS,
+            next: 0,
+            lost: HashMap::new(),
+            lost_order: VecDeque::new(),
+            told: HashMap::new(),
+            told_order: VecDeque::new(),
+        }
+    }
+
+    /// A fresh identifier.
+    pub fn hand_out(&mut self) -> i64 {
+        self.next += 1;
+        self.boot | (self.next & ((1 << CLIENT_BITS) - 1))
+    }
+
+    /// Remembers that `identifier` died with unflushed operations.
+    pub fn lose(&mut self, identifier: i64, reason: String) {
+        if self.lost.insert(identifier, reason).is_none() {
+            self.lost_order.push_back(identifier);
+        }
+        if self.lost_order.len() > LOST_MAX
+            && let Some(oldest) = self.lost_order.pop_front()
+        {
+            self.lost.remove(&oldest);
+        }
+    }
+
+    /// What the first write or flush of `identifier` on a new connection has to be told, once.
+    pub fn tell(&mut self, identifier: i64) -> Option<String> {
+        if let Some(reason) = self.lost.remove(&identifier) {
+            self.lost_order.retain(|known| *known != identifier);
+            return Some(reason);
+        }
+        let ours = identifier >> CLIENT_BITS == self.boot >> CLIENT_BITS;
+        if ours || identifier == 0 || self.told.contains_key(&identifier) {
+            return None;
+        }
+        self.told.insert(identifier, ());
+        self.told_order.push_back(identifier);
+        if self.told_order.len() > LOST_MAX
+            && let Some(oldest) = self.told_order.pop_front()
+        {
+            self.told.remove(&oldest);
+        }
+        Some("the server was restarted since this client connected".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identifiers_are_positive_and_of_this_boot() {
+        let mut identities = Identities::new(u64::MAX);
+        let (a, b) = (identities.hand_out(), identities.hand_out());
+        assert!(a > 0 && b > 0 && a != b);
+        assert_eq!(identities.tell(a), None);
+    }
+
+    #[test]
+    fn a_loss_is_told_once() {
+        let mut identities = Identities::new(1);
+        let id = identities.hand_out();
+        identities.lose(id, "gone".into());
+        assert_eq!(identities.tell(id).as_deref(), Some("gone"));
+        assert_eq!(identities.tell(id), None);
+    }
+
+    #[test]
+    fn an_identifier_of_another_boot_is_told_once() {
+        let old = Identities::new(5 << 1).hand_out();
+        let mut identities = Identities::new(77);
+        assert!(identities.tell(old).is_some());
+        assert_eq!(identities.tell(old), None);
+        // A client that never connected has nothing to lose by a restart that this server could know of.
+        assert_eq!(identities.tell(0), None);
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let mut identities = Identities::new(1);
+        for id in 0..(LOST_MAX as i64 + 10) {
+            identities.lose(id, String::new());
+        }
+        assert_eq!(identities.lost.len(), LOST_MAX);
+    }
+}

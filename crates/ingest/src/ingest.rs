@@ -1,0 +1,206 @@
+//! All clients of a node: which connection they are on, and what those that are gone have lost.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use redkite_table::{Catalog, Database};
+use redkite_types::CollectionId;
+
+use crate::identity::Identities;
+use crate::names::NamesInFlight;
+use crate::session::{Session, Turn};
+use crate::{ClientId, ConnectionId, Error, IngestOptions, Result};
+
+/// How often idle sessions are looked for, at most.
+const SWEEP_PAUSE_MAX: Duration = Duration::from_secs(60);
+/// How long a question for an outcome waits for the flush it is about, if that runs here.
+const OUTCOME_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The sessions of a node.
+#[derive(Debug)]
+pub struct Ingest {
+    database: Arc<Database>,
+    options: IngestOptions,
+    registry: Mutex<Registry>,
+    names: Arc<NamesInFlight>,
+    buffered: Arc<AtomicU64>,
+}
+
+#[derive(Debug)]
+struct Registry {
+    identities: Identities,
+    /// Live connections with the identifiers that have a session there.
+    connections: HashMap<ConnectionId, Vec<i64>>,
+    sessions: HashMap<ClientId, Arc<Session>>,
+    /// Where an identifier's session is.
+    homes: HashMap<i64, ConnectionId>,
+}
+
+impl Ingest {
+    /// Sessions over `database`. Must be called within a runtime: it watches for idle ones.
+    pub fn new(database: Arc<Database>, options: IngestOptions) -> Arc<Self> {
+        let identities = Identities::new(database.ambient.random());
+        let registry =
+            Registry { identities, connections: HashMap::new(), sessions: HashMap::new(), homes: HashMap::new() };
+        let ingest = Arc::new(Self {
+            database,
+            options,
+            registry: Mutex::new(registry),
+            names: Arc::default(),
+            buffered: Arc::default(),
+        });
+        ingest.clone().sweep_idle();
+        ingest
+    }
+
+    /// The database writes go to.
+    pub fn database(&self) -> &Arc<Database> {
+        &self.database
+    }
+
+    /// What the operator set.
+    pub fn options(&self) -> &IngestOptions {
+        &self.options
+    }
+
+    pub(crate) fn names(&self) -> &Arc<NamesInFlight> {
+        &self.names
+    }
+
+    /// An identifier for `Connect` to hand out.
+    pub fn new_identifier(&self) -> i64 {
+        self.registry.lock().identities.hand_out()
+    }
+
+    /// A connection was accepted. To be called before its first request is served.
+    pub fn connected(&self, connection: ConnectionId) {
+        self.registry.lock().connections.entry(connection).or_default();
+    }
+
+    /// A connection is gone, and with it the sessions on it (S10).
+    pub fn disconnected(&self, connection: ConnectionId) {
+        let catalog = self.database.newest();
+        let mut registry = self.registry.lock();
+        for identifier in registry.connections.remove(&connection).unwrap_or_default() {
+            registry.end(ClientId { connection, identifier }, "the connection ended", &catalog);
+        }
+    }
+
+    /// The client's turn to write or flush. Fails once for a client whose earlier session died with unflushed
+    /// operations; from then on it has a new, empty one.
+    pub async fn turn(self: &Arc<Self>, client: ClientId) -> Result<Turn> {
+        let session = self.registry.lock().bind(client, &self.buffered, &self.database)?;
+        session.turn(self.clone()).await
+    }
+
+    /// What a reader has to be told, once a collection, if it may be looking for rows it has not flushed.
+    pub fn unflushed_warning(&self, client: ClientId, collection: CollectionId, name: &str) -> Option<String> {
+        let session = self.registry.lock().sessions.get(&client).cloned()?;
+        session.touch();
+        let rows = session.unflushed_once(collection)?;
+        tracing::warn!(
+            identifier = client.identifier,
+            collection = name,
+            rows,
+            "a client reads a collection it has unflushed rows in; they are invisible until it flushes"
+        );
+        Some(format!(
+            "{rows} rows this client inserted into {name} are not visible yet: call flush() to publish them, \
+             or set auto_flush = true"
+        ))
+    }
+
+    /// Whether the flush of that name was committed. Final: one that was not can no longer be.
+    pub async fn flush_outcome(&self, name: &[u8]) -> Result<bool> {
+        // One that runs here is likely the one asked about: let it finish rather than fail it.
+        let waited = tokio::time::timeout(OUTCOME_PATIENCE, self.names.wait(name)).await;
+        if waited.is_err() {
+            tracing::debug!("a named flush still runs while its outcome is asked for; asking settles it");
+        }
+        let settled = self.database.committer.settle_flush(name).await?;
+        Ok(settled.outcome.committed)
+    }
+
+    /// Number of sessions.
+    pub fn session_count(&self) -> usize {
+        self.registry.lock().sessions.len()
+    }
+
+    /// Bytes all blocks hold.
+    pub fn buffered_bytes(&self) -> u64 {
+        self.buffered.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    fn sweep_idle(self: Arc<Self>) {
+        let timeout = self.options.idle_timeout;
+        let pause = (timeout / 4).clamp(Duration::from_millis(10), SWEEP_PAUSE_MAX);
+        let ingest = Arc::downgrade(&self);
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(pause).await;
+                let Some(ingest) = ingest.upgrade() else { return };
+                let catalog = ingest.database.newest();
+                let mut registry = ingest.registry.lock();
+                let idle: Vec<ClientId> = registry
+                    .sessions
+                    .values()
+                    .filter(|session| session.idle_for() > timeout)
+                    .map(|session| session.client)
+                    .collect();
+                for client in idle {
+                    registry.end(client, "it was idle for too long", &catalog);
+                }
+            }
+        });
+    }
+}
+
+impl Registry {
+    fn bind(&mut self, client: ClientId, buffered: &Arc<AtomicU64>, database: &Database) -> Result<Arc<Session>> {
+        if let Some(session) = self.sessions.get(&client) {
+            return Ok(session.clone());
+        }
+        if !self.connections.contains_key(&client.connection) {
+            return Err(Error::SessionLost { reason: "the connection has ended".into() });
+        }
+        // The same identifier elsewhere is the same client before it reconnected, whether or not the old connection is
+        // known to be dead yet. A straggler from the old one must not end the session on the new one.
+        if let Some(home) = self.homes.get(&client.identifier).copied() {
+            if home > client.connection {
+                return Err(Error::SessionLost { reason: "the client has reconnected since".into() });
+            }
+            self.end(ClientId { connection: home, ..client }, "the client reconnected", &database.newest());
+        }
+        if let Some(reason) = self.identities.tell(client.identifier) {
+            return Err(Error::SessionLost { reason });
+        }
+        self.connections.entry(client.connection).or_default().push(client.identifier);
+        let session = Arc::new(Session::new(client, buffered.clone()));
+        self.sessions.insert(client, session.clone());
+        if client.identifier != 0 {
+            self.homes.insert(client.identifier, client.connection);
+        }
+        Ok(session)
+    }
+
+    fn end(&mut self, client: ClientId, why: &str, catalog: &Catalog) {
+        let Some(session) = self.sessions.remove(&client) else { return };
+        if self.homes.get(&client.identifier) == Some(&client.connection) {
+            self.homes.remove(&client.identifier);
+        }
+        if let Some(identifiers) = self.connections.get_mut(&client.connection) {
+            identifiers.retain(|known| *known != client.identifier);
+        }
+        if let Some(reason) = session.close(why, catalog)
+            && client.identifier != 0
+        {
+            self.identities.lose(client.identifier, reason);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

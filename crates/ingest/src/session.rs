@@ -1,0 +1,422 @@
+//! One client: its block, the turn to change it, and what automatic flushing asks for.
+//!
+//! Whoever changes a session holds its [`Turn`]. Turns are given in the order they were asked for, which is what makes
+//! a client's operations take effect in the order they arrived (S06). A flush keeps the turn to its end, so that two
+//! blocks of one client never overtake each other; it runs on a task of its own, so that it ends even if the client is
+//! gone.
+
+mod auto_flush;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use redkite_table::Catalog;
+use redkite_table::commit::NamedFlush;
+use redkite_types::{CollectionId, CommitId, Revision};
+use tokio::sync::OwnedMutexGuard;
+use tokio::time::Instant;
+
+use crate::block::{Block, BlockOp};
+use crate::flush::{Failure, flush, named_before, upload_early};
+use crate::{ClientId, Error, Ingest, Result};
+use auto_flush::Policy;
+
+/// Longest name a client may give a flush, in bytes.
+pub const FLUSH_NAME_BYTES_MAX: usize = 128;
+
+/// One client of this node.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) client: ClientId,
+    state: Arc<tokio::sync::Mutex<State>>,
+    /// What can be known without waiting for a turn.
+    glance: Mutex<Glance>,
+    closed: AtomicBool,
+}
+
+/// What changes only with the turn.
+#[derive(Debug)]
+struct State {
+    block: Block,
+    buffered: Buffered,
+    /// A commit whose outcome is to be settled before anything else: its block is still in `block`, unless the flush was
+    /// an automatic one.
+    unsettled: Option<CommitId>,
+    /// Operations acknowledged since the last flush the client asked for and heard a success of, those published
+    /// automatically included, those lost automatically not: what the client's own count has to equal.
+    counted: u64,
+    policy: Policy,
+}
+
+/// A session's state as others may see it at any time.
+#[derive(Debug)]
+struct Glance {
+    ops: u64,
+    deletes: u64,
+    rows: HashMap<CollectionId, u64>,
+    warned: HashSet<CollectionId>,
+    flushing: bool,
+    last_used: Instant,
+}
+
+/// A session's share of the node's buffered bytes; given back when dropped.
+#[derive(Debug)]
+struct Buffered {
+    total: Arc<AtomicU64>,
+    bytes: u64,
+}
+
+impl Buffered {
+    fn set(&mut self, bytes: u64) {
+        self.total.fetch_add(bytes, Ordering::Relaxed);
+        self.total.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.bytes = bytes;
+    }
+}
+
+impl Drop for Buffered {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
+
+/// What a client asks with a flush.
+#[derive(Debug, Clone, Default)]
+pub struct FlushRequest {
+    /// The client's name for it (`redkite-flush-id`).
+    pub name: Option<Vec<u8>>,
+    /// How many operations the client had acknowledged since its last flush (`redkite-block-ops`).
+    pub block_ops: Option<u64>,
+}
+
+/// A successful flush.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Flushed {
+    /// The revision the block is visible from; of an empty block the newest one.
+    pub revision: Revision,
+    /// Operations that became visible.
+    pub ops: u64,
+}
+
+/// A buffered, or with `flush_interval = 0` committed, write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WriteReport {
+    /// The revision the write is visible from, if it is already.
+    pub revision: Option<Revision>,
+}
+
+impl Session {
+    pub(crate) fn new(client: ClientId, total: Arc<AtomicU64>) -> Self {
+        let buffered = Buffered { total, bytes: 0 };
+        let state =
+            State { block: Block::default(), buffered, unsettled: None, counted: 0, policy: Policy::default() };
+        let glance = Glance {
+            ops: 0,
+            deletes: 0,
+            rows: HashMap::new(),
+            warned: HashSet::new(),
+            flushing: false,
+            last_used: Instant::now(),
+        };
+        Self {
+            client,
+            state: Arc::new(tokio::sync::Mutex::new(state)),
+            glance: Mutex::new(glance),
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn touch(&self) {
+        self.glance.lock().last_used = Instant::now();
+    }
+
+    pub(crate) fn idle_for(&self) -> Duration {
+        let glance = self.glance.lock();
+        if glance.flushing { Duration::ZERO } else { glance.last_used.elapsed() }
+    }
+
+    /// Rows of a collection this session holds unflushed; told once a collection.
+    pub(crate) fn unflushed_once(&self, collection: CollectionId) -> Option<u64> {
+        let mut glance = self.glance.lock();
+        let rows = glance.rows.get(&collection).copied().filter(|rows| *rows > 0)?;
+        glance.warned.insert(collection).then_some(rows)
+    }
+
+    /// Ends the session. Returns what the client has to be told, if anything was lost.
+    pub(crate) fn close(self: &Arc<Self>, why: &str, catalog: &Catalog) -> Option<String> {
+        if self.closed.swap(true, Ordering::AcqRel) {
+            return None;
+        }
+        let (ops, deletes, flushing, by_collection) = {
+            let glance = self.glance.lock();
+            (glance.ops, glance.deletes, glance.flushing, glance.rows.clone())
+        };
+        let rows: u64 = by_collection.values().sum();
+        let session = self.clone();
+        // A flush under way keeps its block to the end; what is left after it is dropped.
+        tokio::spawn(async move {
+            let mut state = session.state.lock().await;
+            state.block = Block::default();
+            state.buffered.set(0);
+        });
+        if ops == 0 {
+            return None;
+        }
+        metrics::counter!("redkite_sessions_lost_total").increment(1);
+        let name = |id: &CollectionId| catalog.name_of(*id).map_or_else(|| id.to_string(), str::to_owned);
+        let mut collections: Vec<String> = by_collection.keys().map(name).collect();
+        collections.sort_unstable();
+        tracing::warn!(
+            connection = self.client.connection.0,
+            identifier = self.client.identifier,
+            collections = collections.join(", "),
+            rows,
+            deletes,
+            flushing,
+            "a session ended ({why}) with unflushed operations; they are dropped"
+        );
+        let running = if flushing { "; a flush was running and may have been committed" } else { "" };
+        Some(format!("{why} with {ops} operations ({rows} rows) unflushed{running}"))
+    }
+
+    /// Waits for the turn.
+    pub(crate) async fn turn(self: Arc<Self>, ingest: Arc<Ingest>) -> Result<Turn> {
+        self.touch();
+        let state = self.state.clone().lock_owned().await;
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Error::SessionLost { reason: "the connection ended while the request waited".into() });
+        }
+        let mut turn = Turn { ingest, session: self, state };
+        turn.settle().await?;
+        Ok(turn)
+    }
+}
+
+/// Why a flush runs, and so what happens if it fails.
+#[derive(Debug)]
+enum Work {
+    /// The client asked: the block stays.
+    Requested(FlushRequest),
+    /// A write into that collection, committed before it is answered: the write goes, the rest of the block stays.
+    Written(CollectionId),
+    /// Automatic: the block goes.
+    Automatic,
+}
+
+/// The right to change a session, until dropped.
+#[derive(Debug)]
+pub struct Turn {
+    ingest: Arc<Ingest>,
+    session: Arc<Session>,
+    state: OwnedMutexGuard<State>,
+}
+
+impl Turn {
+    /// The unflushed operations, in order.
+    pub fn block(&self) -> &Block {
+        &self.state.block
+    }
+
+    /// Learns the outcome of the last flush if that is still open.
+    async fn settle(&mut self) -> Result<()> {
+        let Some(id) = self.state.unsettled else {
+            return Ok(());
+        };
+        // Not even an operation may be added before: were the open commit to land later, it would take effect after it.
+        let settled = self.ingest.database().committer.settle(&id).await;
+        let settled = settled.map_err(|error| Error::OutcomeUnknown { id, detail: error.to_string() })?;
+        self.state.unsettled = None;
+        if settled.outcome.committed {
+            self.emptied();
+        }
+        Ok(())
+    }
+
+    /// Adds an operation, and flushes where automatic flushing asks for it. The operation is in the session when this
+    /// succeeds and is not when it fails.
+    pub async fn submit(mut self, op: BlockOp) -> Result<WriteReport> {
+        let policy = Policy::of(&op.record, self.ingest.options());
+        let collection = op.collection;
+        self.make_room(&op).await?;
+        self.state.block.push(op);
+        self.state.counted += 1;
+        self.state.policy.join(policy);
+        self.changed();
+        if self.state.policy.is_immediate() {
+            let flushed = in_background(self.run(Work::Written(collection))).await?;
+            return Ok(WriteReport { revision: Some(flushed.revision) });
+        }
+        if self.state.policy.is_on() {
+            if self.state.block.bytes() > self.ingest.options().flush_limit_bytes {
+                tokio::spawn(async move { self.flush_automatically("flush_limitition").await });
+            } else {
+                self.arm_timer();
+            }
+        }
+        Ok(WriteReport { revision: None })
+    }
+
+    /// Refuses what would exceed the hard limit; uploads early what exceeds the soft one.
+    async fn make_room(&mut self, op: &BlockOp) -> Result<()> {
+        let (soft, hard) = (self.ingest.options().memory_soft_bytes, self.ingest.options().memory_hard_bytes);
+        let mut probe = Block::default();
+        probe.push(op.clone());
+        let bytes = probe.bytes();
+        if self.state.block.bytes() + bytes > soft && !self.state.block.is_empty() {
+            self.upload_early().await;
+        }
+        let buffered = self.state.buffered.total.load(Ordering::Relaxed);
+        if buffered + bytes > hard {
+            return Err(Error::MemoryExhausted { limit: hard });
+        }
+        Ok(())
+    }
+
+    async fn upload_early(&mut self) {
+        let database = self.ingest.database().clone();
+        let collections: HashSet<CollectionId> = self.state.block.ops().iter().map(|op| op.collection).collect();
+        for id in collections {
+            let catalog = database.newest();
+            // Dropped meanwhile, or not known here yet: the flush will tell.
+            let Some(collection) = catalog.collection_by_id(id).cloned() else { continue };
+            let ops: Vec<BlockOp> =
+                self.state.block.ops().iter().filter(|op| op.collection == id).cloned().collect();
+            match upload_early(&database, &catalog, &collection, &ops).await {
+                Ok(replacement) => self.state.block.replace(id, replacement),
+                Err(error) => tracing::warn!(%error, "rows could not be uploaded early and stay in memory"),
+            }
+        }
+        self.changed();
+    }
+
+    /// Publishes the block. It stays in the session if this fails, unless the error says otherwise.
+    pub async fn flush(self, request: FlushRequest) -> Result<Flushed> {
+        in_background(self.run(Work::Requested(request))).await
+    }
+
+    /// Runs a flush, with the glance saying so.
+    async fn run(mut self, work: Work) -> Result<Flushed> {
+        self.session.glance.lock().flushing = true;
+        let result = match work {
+            Work::Requested(request) => self.flush_requested(request).await,
+            Work::Written(collection) => self.flush_written(collection).await,
+            Work::Automatic => self.flush_or_drop().await,
+        };
+        self.session.glance.lock().flushing = false;
+        if let Err(error) = &result {
+            tracing::warn!(%error, "a flush failed");
+        }
+        result
+    }
+
+    async fn flush_requested(&mut self, request: FlushRequest) -> Result<Flushed> {
+        // A name sent again to an empty session asks for the outcome of the first flush, which took the operations.
+        let resent = request.name.is_some() && self.state.block.is_empty();
+        if let Some(client) = request.block_ops.filter(|client| *client != self.state.counted && !resent) {
+            let session = self.state.counted;
+            self.emptied();
+            self.state.counted = 0;
+            return Err(Error::BlockOpsMismatch { client, session });
+        }
+        let flushed = match request.name {
+            None => self.publish(None).await,
+            Some(name) => self.flush_named(name).await,
+        }?;
+        self.state.counted = 0;
+        Ok(flushed)
+    }
+
+    async fn flush_named(&mut self, name: Vec<u8>) -> Result<Flushed> {
+        if name.len() > FLUSH_NAME_BYTES_MAX {
+            return Err(Error::FlushNameTooLong { limit: FLUSH_NAME_BYTES_MAX, length: name.len() });
+        }
+        let ingest = self.ingest.clone();
+        let _running = ingest.names().enter(&name).await;
+        let committer = &ingest.database().committer;
+        if self.state.block.is_empty() {
+            // Asking settles: a name without outcome can no longer commit from here on.
+            let settled = committer.settle_flush(&name).await?;
+            return match settled.outcome.committed {
+                true => Ok(Flushed { revision: settled.revision, ops: 0 }),
+                false => Err(Error::FlushNotCommitted),
+            };
+        }
+        let named = NamedFlush { digest: self.state.block.digest(), name };
+        if let Some(settled) = committer.flush_outcome(&named.name).await? {
+            let revision = named_before(Some(&named), &settled.outcome, settled.revision)?;
+            let ops = self.state.block.acknowledged();
+            self.emptied();
+            return Ok(Flushed { revision, ops });
+        }
+        self.publish(Some(named)).await
+    }
+
+    /// Publishes the whole block as one atom.
+    async fn publish(&mut self, named: Option<NamedFlush>) -> Result<Flushed> {
+        let database = self.ingest.database().clone();
+        if self.state.block.is_empty() {
+            let revision = database.snapshot(redkite_table::Visibility::Strong).await?.revision;
+            return Ok(Flushed { revision, ops: 0 });
+        }
+        let ops = self.state.block.acknowledged();
+        let started = Instant::now();
+        match flush(&database, &self.state.block, named).await {
+            Ok(revision) => {
+                metrics::counter!("redkite_flushes_total").increment(1);
+                metrics::histogram!("redkite_flush_seconds").record(started.elapsed().as_secs_f64());
+                self.emptied();
+                Ok(Flushed { revision, ops })
+            }
+            Err(failure) => {
+                metrics::counter!("redkite_flush_failures_total").increment(1);
+                Err(self.failed(failure))
+            }
+        }
+    }
+
+    fn failed(&mut self, failure: Failure) -> Error {
+        match failure {
+            Failure::Keep(error) => error,
+            Failure::Dropped { collection, name } => {
+                let ops = self.state.block.discard(collection);
+                self.changed();
+                Error::CollectionDropped { collection: name, ops }
+            }
+            Failure::Discard(error) => {
+                self.emptied();
+                Error::Discarded { cause: Box::new(error) }
+            }
+            Failure::Unknown { id, detail } => {
+                self.state.unsettled = Some(id);
+                Error::OutcomeUnknown { id, detail }
+            }
+        }
+    }
+
+    fn emptied(&mut self) {
+        self.state.block = Block::default();
+        self.state.policy = self.state.policy.after_flush();
+        self.changed();
+    }
+
+    /// Brings what others see in step with the block.
+    fn changed(&mut self) {
+        let bytes = self.state.block.bytes();
+        self.state.buffered.set(bytes);
+        let mut glance = self.session.glance.lock();
+        glance.ops = self.state.block.acknowledged();
+        glance.deletes = self.state.block.deletes();
+        glance.rows = self.state.block.rows_by_collection();
+        glance.last_used = Instant::now();
+    }
+}
+
+/// Runs to the end even if the caller goes away.
+async fn in_background(work: impl Future<Output = Result<Flushed>> + Send + 'static) -> Result<Flushed> {
+    tokio::spawn(work)
+        .await
+        .unwrap_or_else(|error| Err(Error::Internal { detail: format!("a flush was cut off: {error}") }))
+}

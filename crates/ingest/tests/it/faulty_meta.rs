@@ -1,0 +1,239 @@
+//! A metadata store that does as it is told: refuses, loses answers, lets a transaction land later, stops before a call.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::StreamExt as _;
+use parking_lot::Mutex;
+use redkite_meta::{
+    CompareTarget, Error, KeyRange, LeaseId, MetaStore, Op, RangeRequest, RangeResponse, Result, Txn, TxnResponse,
+    WatchStream,
+};
+use redkite_types::Revision;
+use tokio::sync::Notify;
+
+/// What a call is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Call {
+    /// A get or range.
+    Read,
+    /// A transaction that publishes something.
+    Commit,
+    /// A transaction that settles an outcome.
+    Settle,
+    /// Any other transaction.
+    Write,
+    /// Granting, renewing or revoking a lease.
+    Lease,
+}
+
+/// What goes wrong with one call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// It is refused before anything happened.
+    Refused,
+    /// It happens; nobody is told.
+    AnswerLost,
+    /// It never happens; nobody is told.
+    NeverSent,
+    /// Nobody is told, and it happens when [`FaultyMeta::land`] is called.
+    Late,
+}
+
+/// A store with faults, over one that has none. Every node of a test has one of its own.
+#[derive(Debug)]
+pub struct FaultyMeta {
+    inner: Arc<dyn MetaStore>,
+    script: Mutex<Script>,
+    stopped: Notify,
+    resumed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Script {
+    faults: VecDeque<(Call, Fault)>,
+    always: Option<(Call, Fault)>,
+    late: Vec<Txn>,
+    calls: Vec<Call>,
+    /// Keys that transactions put.
+    puts: Vec<String>,
+    /// Calls left until one stops.
+    stop_in: Option<usize>,
+    /// Whether other tasks get a turn before every call.
+    yielding: bool,
+    deaf: bool,
+}
+
+impl FaultyMeta {
+    pub fn new(inner: Arc<dyn MetaStore>) -> Arc<Self> {
+        Arc::new(Self { inner, script: Mutex::default(), stopped: Notify::new(), resumed: Notify::new() })
+    }
+
+    /// The next call of that kind goes wrong; told several times, the next ones, in that order.
+    pub fn fail_next(&self, call: Call, fault: Fault) {
+        self.script.lock().faults.push_back((call, fault));
+    }
+
+    /// All calls of that kind go wrong.
+    pub fn fail_always(&self, call: Call, fault: Fault) {
+        self.script.lock().always = Some((call, fault));
+    }
+
+    /// Nothing goes wrong any more.
+    pub fn recover(&self) {
+        let mut script = self.script.lock();
+        script.always = None;
+        script.faults.clear();
+    }
+
+    /// What was late arrives at the store; whether each transaction's compares held.
+    pub async fn land(&self) -> Vec<bool> {
+        let late = std::mem::take(&mut self.script.lock().late);
+        let mut succeeded = Vec::new();
+        for txn in late {
+            succeeded.push(self.inner.txn(txn).await.is_ok_and(|response| response.succeeded));
+        }
+        succeeded
+    }
+
+    /// The `number`-th call from now, counted from 1, stops until [`FaultyMeta::resume`].
+    pub fn stop_before(&self, number: usize) {
+        self.script.lock().stop_in = Some(number);
+    }
+
+    /// No call stops any more, unless it has already.
+    pub fn stop_never(&self) {
+        self.script.lock().stop_in = None;
+    }
+
+    /// Waits until a call has stopped.
+    pub async fn stopped(&self) {
+        self.stopped.notified().await;
+    }
+
+    /// Lets the stopped call go on.
+    pub fn resume(&self) {
+        self.resumed.notify_one();
+    }
+
+    /// Lets other tasks run before every call, so that flushes on one thread interleave.
+    pub fn yield_always(&self) {
+        self.script.lock().yielding = true;
+    }
+
+    /// Watches started from now on report nothing.
+    pub fn go_deaf(&self) {
+        self.script.lock().deaf = true;
+    }
+
+    /// How many calls of that kind there were.
+    pub fn count(&self, call: Call) -> usize {
+        self.script.lock().calls.iter().filter(|known| **known == call).count()
+    }
+
+    /// Whether a transaction tried to put a key with this in it.
+    pub fn tried_to_put(&self, part: &str) -> bool {
+        self.script.lock().puts.iter().any(|key| key.contains(part))
+    }
+
+    async fn pass(&self, call: Call) -> Option<Fault> {
+        let (fault, stop, yielding) = {
+            let mut script = self.script.lock();
+            script.calls.push(call);
+            let stop = script.stop_in == Some(1);
+            script.stop_in = script.stop_in.and_then(|left| left.checked_sub(1)).filter(|left| *left > 0);
+            let next = script.faults.iter().position(|(wanted, _)| *wanted == call);
+            let fault = next.and_then(|at| script.faults.remove(at)).or(script.always.filter(|(wanted, _)| *wanted == call));
+            (fault.map(|(_, fault)| fault), stop, script.yielding)
+        };
+        if yielding {
+            tokio::task::yield_now().await;
+        }
+        if stop {
+            self.stopped.notify_one();
+            self.resumed.notified().await;
+        }
+        fault
+    }
+
+    async fn pass_simple(&self, call: Call) -> Result<()> {
+        match self.pass(call).await {
+            None => Ok(()),
+            Some(_) => Err(Error::Unavailable("told to".into())),
+        }
+    }
+}
+
+/// Compares that an outcome is absent, and puts nothing else: it settles. Puts more: it publishes.
+fn kind_of(txn: &Txn) -> Call {
+    let outcome = |compare: &redkite_meta::Compare| {
+        (compare.key.contains("/.commit/") || compare.key.contains("/.flush/"))
+            && compare.target == CompareTarget::CreateRevision(Revision::ZERO)
+    };
+    match (txn.compares.iter().any(outcome), txn.then.len()) {
+        (true, 1) if matches!(txn.then[0], Op::Put { .. }) => Call::Settle,
+        (true, _) => Call::Commit,
+        (false, _) => Call::Write,
+    }
+}
+
+fn puts(ops: &[Op], out: &mut Vec<String>) {
+    for op in ops {
+        match op {
+            Op::Put { key, .. } => out.push(key.clone()),
+            Op::Txn(nested) => puts(&nested.then, out),
+            Op::Delete(_) | Op::Range(_) => {}
+        }
+    }
+}
+
+#[async_trait]
+impl MetaStore for FaultyMeta {
+    async fn range(&self, request: RangeRequest) -> Result<RangeResponse> {
+        self.pass_simple(Call::Read).await?;
+        self.inner.range(request).await
+    }
+
+    async fn txn(&self, txn: Txn) -> Result<TxnResponse> {
+        puts(&txn.then, &mut self.script.lock().puts);
+        let lost = || Err(Error::OutcomeUnknown("told to".into()));
+        match self.pass(kind_of(&txn)).await {
+            None => self.inner.txn(txn).await,
+            Some(Fault::Refused) => Err(Error::Unavailable("told to".into())),
+            Some(Fault::NeverSent) => lost(),
+            Some(Fault::AnswerLost) => self.inner.txn(txn).await.and_then(|_| lost()),
+            Some(Fault::Late) => {
+                self.script.lock().late.push(txn);
+                lost()
+            }
+        }
+    }
+
+    async fn watch(&self, range: KeyRange, from: Revision) -> Result<WatchStream> {
+        if self.script.lock().deaf {
+            return Ok(futures::stream::pending().boxed());
+        }
+        self.inner.watch(range, from).await
+    }
+
+    async fn lease_grant(&self, ttl: Duration) -> Result<LeaseId> {
+        self.pass_simple(Call::Lease).await?;
+        self.inner.lease_grant(ttl).await
+    }
+
+    async fn lease_keep_alive(&self, lease: LeaseId) -> Result<()> {
+        self.pass_simple(Call::Lease).await?;
+        self.inner.lease_keep_alive(lease).await
+    }
+
+    async fn lease_revoke(&self, lease: LeaseId) -> Result<()> {
+        self.pass_simple(Call::Lease).await?;
+        self.inner.lease_revoke(lease).await
+    }
+
+    async fn compact(&self, revision: Revision) -> Result<()> {
+        self.inner.compact(revision).await
+    }
+}
