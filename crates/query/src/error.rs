@@ -1,0 +1,45 @@
+//! What can go wrong with a search or query.
+
+use redkite_types::ErrorKind;
+
+/// A failure of a search or query.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The table layer failed.
+    #[error(transparent)]
+    Table(#[from] redkite_table::Error),
+    /// The vectors do not fit the field or the metric.
+    #[error(transparent)]
+    Index(#[from] redkite_index::IndexError),
+    /// The answer would be too large.
+    #[error(
+        "query results exceed the maxOutputSize Limit: {bytes} bytes, the limit is {limit}; ask for fewer rows or fields"
+    )]
+    TooLarge {
+        /// Its size, or the part of it that is certain.
+        bytes: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// A broken invariant.
+    #[error("internal error: {detail}")]
+    Internal {
+        /// Which.
+        detail: String,
+    },
+}
+
+impl Error {
+    /// What the caller should do now.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Error::Table(error) => error.kind(),
+            Error::Index(_) => ErrorKind::Invalid,
+            Error::TooLarge { .. } => ErrorKind::Invalid,
+            Error::Internal { .. } => ErrorKind::Internal,
+        }
+    }
+}
+
+/// A result of a search or query.
+pub type Result<T> = std::result::Result<T, Error>;

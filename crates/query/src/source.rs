@@ -1,0 +1,71 @@
+//! What one request reads: the fragments of a collection that can hold rows it wants.
+
+use std::sync::Arc;
+
+use futures::{StreamExt, TryStreamExt, stream};
+use redkite_expr::Predicate;
+use redkite_table::entry::CollectionRecord;
+use redkite_table::fragment::FragmentReader;
+use redkite_table::{Collection, Database, Fragment};
+use redkite_types::FieldId;
+
+use crate::{Error, Result};
+
+/// Fragments opened at the same time.
+const CONCURRENT_OPENS: usize = 16;
+
+/// The fragments of a request, in the snapshot's order.
+#[derive(Debug)]
+pub(crate) struct Source {
+    pub(crate) collection: Arc<Collection>,
+    pub(crate) record: Arc<CollectionRecord>,
+    pub(crate) fragments: Vec<Arc<Fragment>>,
+    pub(crate) key: FieldId,
+}
+
+impl Source {
+    /// The fragments of `collection` that may hold rows satisfying `filter`, by what the metadata says alone.
+    pub(crate) fn new(collection: &Arc<Collection>, filter: &Predicate) -> Result<Self> {
+        let record = collection.record()?.clone();
+        let key = record
+            .schema
+            .primary_key()
+            .ok_or_else(|| Error::Internal { detail: "a schema without primary key".into() })?
+            .id;
+        let keys = filter.candidate_keys();
+        let wanted =
+            |fragment: &&Arc<Fragment>| fragment.live_rows() > 0 && keys.is_none_or(|keys| fragment.may_contain(keys));
+        // A fragment without anchor would count as empty: it has to be an error instead.
+        collection.fragments.values().try_for_each(|fragment| fragment.anchor().map(|_| ()))?;
+        let fragments = collection.fragments.values().filter(wanted).cloned().collect();
+        Ok(Self { collection: collection.clone(), record, fragments, key })
+    }
+
+    /// Opens `fields` of the fragments at `places`.
+    pub(crate) async fn open(
+        &self,
+        database: &Database,
+        places: impl IntoIterator<Item = usize>,
+        fields: &[FieldId],
+    ) -> Result<Vec<(usize, FragmentReader)>> {
+        let open = |place: usize| async move {
+            let fragment = self
+                .fragments
+                .get(place)
+                .ok_or_else(|| Error::Internal { detail: format!("fragment {place} of a request is out of range") })?;
+            let reader = database.readers.open(&self.collection, fragment, fields.iter().copied()).await?;
+            Ok::<_, Error>((place, reader))
+        };
+        let places: Vec<usize> = places.into_iter().collect();
+        if let [place] = places[..] {
+            return Ok(vec![open(place).await?]);
+        }
+        stream::iter(places.into_iter().map(open)).buffered(CONCURRENT_OPENS).try_collect().await
+    }
+
+    /// All fragments, opened.
+    pub(crate) async fn open_all(&self, database: &Database, fields: &[FieldId]) -> Result<Vec<FragmentReader>> {
+        let opened = self.open(database, 0..self.fragments.len(), fields).await?;
+        Ok(opened.into_iter().map(|(_, reader)| reader).collect())
+    }
+}
