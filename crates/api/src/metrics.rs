@@ -1,0 +1,24 @@
+//! What this crate counts. Names are part of the product; change them only with the change log.
+
+use metrics::{counter, gauge};
+
+/// A connection was accepted.
+pub(crate) fn connection_opened() {
+    counter!("redkite_connections_accepted_total").increment(1);
+    gauge!("redkite_connections_open").increment(1.0);
+}
+
+/// An accepted connection ended.
+pub(crate) fn connection_closed() {
+    gauge!("redkite_connections_open").decrement(1.0);
+}
+
+/// A connection was refused by the accept policy.
+pub(crate) fn connection_refused() {
+    counter!("redkite_connections_refused_total").increment(1);
+}
+
+/// A handler panicked.
+pub(crate) fn request_panicked() {
+    counter!("redkite_requests_panicked_total").increment(1);
+}

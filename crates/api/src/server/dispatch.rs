@@ -1,0 +1,172 @@
+//! From one HTTP request to the gRPC service or the HTTP router, and what both must never do to a client.
+//!
+//! - A gRPC call of something unknown answers UNIMPLEMENTED and names it (tonic leaves the message empty).
+//! - A message beyond the limit answers RESOURCE_EXHAUSTED; tonic says OUT_OF_RANGE, which pymilvus retries.
+//! - A handler that panics costs its own request only.
+
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::task::{Context, Poll};
+
+use axum::Router;
+use axum::response::IntoResponse;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::{Request, Response, StatusCode, Version};
+use http_body_util::BodyExt;
+use tonic::Status;
+use tonic::body::Body;
+use tower::Service;
+
+use crate::proto::milvus::milvus_service_server::{MilvusService, MilvusServiceServer};
+
+const GRPC_CONTENT_TYPE: &str = "application/grpc";
+const OUT_OF_RANGE: &str = "11";
+const RESOURCE_EXHAUSTED: HeaderValue = HeaderValue::from_static("8");
+const UNIMPLEMENTED: &str = "12";
+
+/// The whole port as one service.
+pub(super) struct Dispatch<S> {
+    grpc: MilvusServiceServer<S>,
+    http: Router,
+}
+
+impl<S> Dispatch<S> {
+    pub(super) fn new(grpc: MilvusServiceServer<S>, http: Router) -> Self {
+        Self { grpc, http }
+    }
+}
+
+impl<S> Clone for Dispatch<S> {
+    fn clone(&self) -> Self {
+        Self { grpc: self.grpc.clone(), http: self.http.clone() }
+    }
+}
+
+impl<S: MilvusService> Service<Request<Body>> for Dispatch<S> {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        // Both inner services are always ready.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let path = request.uri().path().to_owned();
+        if is_grpc(&request) {
+            let mut grpc = self.grpc.clone();
+            let call = async move { grpc.call(request).await };
+            Box::pin(async move {
+                Ok(match AssertUnwindSafe(call).catch_unwind().await {
+                    Ok(Ok(response)) => amend(&path, response),
+                    Ok(Err(never)) => match never {},
+                    Err(_) => {
+                        report_panic(&path);
+                        Status::internal(format!(
+                            "{} failed by a defect of the server; its log says more",
+                            rpc_name(&path)
+                        ))
+                        .into_http()
+                    }
+                })
+            })
+        } else {
+            let mut http = self.http.clone();
+            let call = async move { http.call(request.map(axum::body::Body::new)).await };
+            Box::pin(async move {
+                let response = match AssertUnwindSafe(call).catch_unwind().await {
+                    Ok(Ok(response)) => response,
+                    Ok(Err(never)) => match never {},
+                    Err(_) => {
+                        report_panic(&path);
+                        json_error(StatusCode::INTERNAL_SERVER_ERROR, "a defect of the server; its log says more")
+                    }
+                };
+                Ok(response.map(Body::new))
+            })
+        }
+    }
+}
+
+/// gRPC needs HTTP/2; the same content type over HTTP/1 is just an odd HTTP request.
+fn is_grpc(request: &Request<Body>) -> bool {
+    request.version() == Version::HTTP_2
+        && request
+            .headers()
+            .get(CONTENT_TYPE)
+            .is_some_and(|value| value.as_bytes().starts_with(GRPC_CONTENT_TYPE.as_bytes()))
+}
+
+/// The panic hook has written message and place already; this says which request it was.
+fn report_panic(path: &str) {
+    crate::metrics::request_panicked();
+    tracing::error!(path, "a request failed by a defect: its handler panicked");
+}
+
+fn amend(path: &str, mut response: Response<Body>) -> Response<Body> {
+    let headers = response.headers_mut();
+    if has_status(headers, UNIMPLEMENTED) && headers.get(Status::GRPC_MESSAGE).is_none_or(HeaderValue::is_empty) {
+        return Status::unimplemented(format!("{} is not implemented by this server", rpc_name(path))).into_http();
+    }
+    if has_status(headers, OUT_OF_RANGE) {
+        headers.insert(Status::GRPC_STATUS, RESOURCE_EXHAUSTED);
+    }
+    response.map(|body| {
+        Body::new(body.map_frame(|mut frame| {
+            if let Some(trailers) = frame.trailers_mut()
+                && has_status(trailers, OUT_OF_RANGE)
+            {
+                trailers.insert(Status::GRPC_STATUS, RESOURCE_EXHAUSTED);
+            }
+            frame
+        }))
+    })
+}
+
+fn has_status(headers: &HeaderMap, code: &str) -> bool {
+    headers.get(Status::GRPC_STATUS).is_some_and(|value| value == code)
+}
+
+/// `/milvus.proto.milvus.MilvusService/Import` is best known as `milvus.proto.milvus.MilvusService/Import`.
+fn rpc_name(path: &str) -> &str {
+    /// A path is the client's: no more of it than this is sent back.
+    const SHOWN_BYTES_MAX: usize = 200;
+    let name = path.trim_start_matches('/');
+    &name[..name.floor_char_boundary(SHOWN_BYTES_MAX)]
+}
+
+/// A router that knows no path: everything answers 404 with a JSON body.
+pub fn not_found() -> Router {
+    Router::new().fallback(async |request: axum::extract::Request| {
+        let text = format!("there is nothing at {}", rpc_name(request.uri().path()));
+        json_error(StatusCode::NOT_FOUND, &text)
+    })
+}
+
+fn json_error(status: StatusCode, message: &str) -> axum::response::Response {
+    let body = serde_json::json!({ "code": status.as_u16(), "message": message }).to_string();
+    (status, [(CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::Code;
+
+    use super::*;
+
+    #[test]
+    fn constants_are_the_codes_they_are_named_for() {
+        assert_eq!(Code::from_bytes(OUT_OF_RANGE.as_bytes()), Code::OutOfRange);
+        assert_eq!(Code::from_bytes(UNIMPLEMENTED.as_bytes()), Code::Unimplemented);
+        assert_eq!(Code::from_bytes(RESOURCE_EXHAUSTED.as_bytes()), Code::ResourceExhausted);
+    }
+
+    #[test]
+    fn long_names_are_cut_at_a_character() {
+        assert_eq!(rpc_name("/a.B/C"), "a.B/C");
+        assert!(rpc_name(&"ä".repeat(300)).len() <= 200);
+    }
+}

@@ -1,0 +1,84 @@
+//! Accepting connections.
+//!
+//! Never ends and never yields an error: a peer that gave up while waiting is skipped, and where the process has run
+//! out of file descriptors it waits a moment instead of spinning.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::Stream;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::connection::{AcceptPolicy, ClientStream, ConnectionEvents, ConnectionId, ConnectionInfo};
+
+/// Pause after an accept that failed for want of resources.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+/// Kernel probes find peers that vanished before they spoke HTTP/2, where no ping can.
+const TCP_KEEPALIVE: TcpKeepalive =
+    TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15)).with_retries(4);
+
+struct State {
+    listener: TcpListener,
+    policy: Arc<dyn AcceptPolicy>,
+    events: Arc<dyn ConnectionEvents>,
+    next_id: u64,
+}
+
+/// The connections of `listener` that `policy` admits, numbered from 1.
+pub(super) fn accept(
+    listener: TcpListener,
+    policy: Arc<dyn AcceptPolicy>,
+    events: Arc<dyn ConnectionEvents>,
+) -> impl Stream<Item = io::Result<ClientStream<TcpStream>>> {
+    let state = State { listener, policy, events, next_id: 1 };
+    futures::stream::unfold(state, async |mut state| {
+        let stream = state.next().await;
+        Some((Ok(stream), state))
+    })
+}
+
+impl State {
+    async fn next(&mut self) -> ClientStream<TcpStream> {
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, peer)) => {
+                    if self.policy.admits(peer.ip().to_canonical()) {
+                        return self.welcome(stream, peer);
+                    }
+                    crate::metrics::connection_refused();
+                    tracing::info!(%peer, "connection refused: the address is not on the allow-list");
+                }
+                Err(error) if is_about_one_peer(&error) => {
+                    tracing::debug!(%error, "a peer gave up before it was accepted")
+                }
+                Err(error) => {
+                    tracing::error!(%error, "no connection can be accepted for the moment");
+                    tokio::time::sleep(EXHAUSTED_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn welcome(&mut self, stream: TcpStream, peer: SocketAddr) -> ClientStream<TcpStream> {
+        // Both are improvements, not needs: a socket that refuses them is about to fail by itself.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%peer, %error, "TCP_NODELAY could not be set");
+        }
+        if let Err(error) = SockRef::from(&stream).set_tcp_keepalive(&TCP_KEEPALIVE) {
+            tracing::debug!(%peer, %error, "TCP keep-alive could not be set");
+        }
+        let id = ConnectionId(self.next_id);
+        self.next_id += 1;
+        ClientStream::new(stream, ConnectionInfo { id, peer }, Arc::clone(&self.events))
+    }
+}
+
+fn is_about_one_peer(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
+    )
+}

@@ -1,0 +1,195 @@
+//! The RPCs: each translates its message, calls the engine, and translates what comes back.
+//!
+//! Every request that names a collection resolves it on a snapshot that is as new as the request (S08), and keeps to
+//! that snapshot to its end (S36). Failures go into the answer's `status`; only a full write buffer is a gRPC error.
+
+mod answer;
+mod client;
+mod collections;
+mod deletes;
+mod errors;
+mod flushes;
+mod indexes;
+mod loading;
+mod output;
+mod queries;
+mod searches;
+mod system;
+mod timestamps;
+mod writes;
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures::FutureExt;
+use redkite_ingest::{ClientId, Ingest};
+use redkite_table::{Collection, Database, Visibility};
+use tonic::metadata::MetadataMap;
+use tonic::{Request, Response};
+
+use crate::proto::common::{ConsistencyLevel, Status};
+use crate::proto::milvus as wire;
+use crate::proto::milvus::milvus_service_server::MilvusService;
+use crate::server::{ConnectionEvents, ConnectionId, ConnectionInfo};
+use crate::status::{WireError, WireResult, collection_not_found};
+use answer::reply;
+use timestamps::Timestamps;
+
+/// The one database there is so far.
+const DEFAULT_DATABASE: &str = "default";
+
+/// Answers Milvus's RPCs from one database.
+#[derive(Debug, Clone)]
+pub struct MilvusServer {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    database: Arc<Database>,
+    ingest: Arc<Ingest>,
+    timestamps: Timestamps,
+}
+
+/// Tells the sessions of connections and their end.
+#[derive(Debug)]
+pub struct SessionEvents(pub Arc<Ingest>);
+
+impl ConnectionEvents for SessionEvents {
+    fn on_connect(&self, connection: ConnectionInfo) {
+        self.0.connected(redkite_ingest::ConnectionId(connection.id.0));
+    }
+
+    fn on_disconnect(&self, connection: ConnectionId) {
+        self.0.disconnected(redkite_ingest::ConnectionId(connection.0));
+    }
+}
+
+impl MilvusServer {
+    /// Serves `ingest` and the database it writes to.
+    pub fn new(ingest: Arc<Ingest>) -> Self {
+        let database = ingest.database().clone();
+        let timestamps = Timestamps::new(database.ambient.clone());
+        Self { shared: Arc::new(Shared { database, ingest, timestamps }) }
+    }
+}
+
+/// A request taken apart: who asks, with which headers, for what.
+struct Call<T> {
+    client: ClientId,
+    metadata: MetadataMap,
+    message: T,
+}
+
+impl<T> Call<T> {
+    fn new(request: Request<T>) -> Self {
+        let client = client::client_of(&request);
+        let (metadata, _, message) = request.into_parts();
+        Self { client, metadata, message }
+    }
+}
+
+/// A collection as a request names it, on the request's snapshot.
+struct Resolved {
+    collection: Arc<Collection>,
+}
+
+impl Shared {
+    /// The database a request means: its own field, else the header; empty is the default.
+    fn check_database(&self, metadata: &MetadataMap, name: &str) -> WireResult<()> {
+        let header = metadata.get("dbname").and_then(|value| value.to_str().ok()).unwrap_or_default();
+        match if name.is_empty() { header } else { name } {
+            "" | DEFAULT_DATABASE => Ok(()),
+            other => Err(WireError::DatabaseNotFound { database: other.to_owned() }),
+        }
+    }
+
+    async fn resolve(&self, metadata: &MetadataMap, database: &str, name: &str) -> WireResult<Resolved> {
+        self.resolve_at(metadata, database, name, Visibility::Strong).await
+    }
+
+    async fn resolve_at(
+        &self,
+        metadata: &MetadataMap,
+        database: &str,
+        name: &str,
+        visibility: Visibility,
+    ) -> WireResult<Resolved> {
+        self.check_database(metadata, database)?;
+        let catalog = self.database.snapshot(visibility).await?;
+        let collection = match catalog.collection(name) {
+            Ok(collection) => collection.clone(),
+            Err(redkite_table::Error::CollectionNotFound { .. }) => {
+                return Err(collection_not_found(DEFAULT_DATABASE, name));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        collection.check()?;
+        Ok(Resolved { collection })
+    }
+}
+
+/// Only an explicit "eventually" may read less than everything flushed before the request.
+fn visibility(level: i32, use_default: bool, default_level: i32) -> Visibility {
+    let level = if use_default { default_level } else { level };
+    match level == i32::from(ConsistencyLevel::Eventually) {
+        true => Visibility::Eventual,
+        false => Visibility::Strong,
+    }
+}
+
+/// What a client hears of a handler that panicked; the panic itself is in the log.
+fn defect(rpc: &str) -> WireError {
+    WireError::Unexpected { what: format!("{rpc} met a defect of the server, which its log describes") }
+}
+
+type Reply<T> = Result<Response<T>, tonic::Status>;
+
+/// Forwards RPCs to functions of [`Shared`].
+macro_rules! forward {
+    ($($rpc:ident: $request:ty => $answer:ty, $function:path;)*) => {
+        #[tonic::async_trait]
+        impl MilvusService for MilvusServer {
+            $(
+                async fn $rpc(&self, request: Request<$request>) -> Reply<$answer> {
+                    // A defect met by one request must not look like an outage: clients retry gRPC's INTERNAL for ever.
+                    let answer = AssertUnwindSafe($function(&self.shared, Call::new(request))).catch_unwind().await;
+                    reply(stringify!($rpc), answer.unwrap_or_else(|_| Err(defect(stringify!($rpc)))))
+                }
+            )*
+        }
+    };
+}
+
+forward! {
+    connect: wire::ConnectRequest => wire::ConnectResponse, system::connect;
+    get_version: wire::GetVersionRequest => wire::GetVersionResponse, system::get_version;
+    check_health: wire::CheckHealthRequest => wire::CheckHealthResponse, system::check_health;
+    alloc_timestamp: wire::AllocTimestampRequest => wire::AllocTimestampResponse, system::alloc_timestamp;
+    list_databases: wire::ListDatabasesRequest => wire::ListDatabasesResponse, system::list_databases;
+    describe_database: wire::DescribeDatabaseRequest => wire::DescribeDatabaseResponse, system::describe_database;
+    create_collection: wire::CreateCollectionRequest => Status, collections::create;
+    drop_collection: wire::DropCollectionRequest => Status, collections::drop;
+    has_collection: wire::HasCollectionRequest => wire::BoolResponse, collections::has;
+    describe_collection: wire::DescribeCollectionRequest => wire::DescribeCollectionResponse, collections::describe;
+    show_collections: wire::ShowCollectionsRequest => wire::ShowCollectionsResponse, collections::show;
+    get_collection_statistics: wire::GetCollectionStatisticsRequest => wire::GetCollectionStatisticsResponse,
+        collections::statistics;
+    alter_collection: wire::AlterCollectionRequest => Status, collections::alter;
+    create_index: wire::CreateIndexRequest => Status, indexes::create;
+    describe_index: wire::DescribeIndexRequest => wire::DescribeIndexResponse, indexes::describe;
+    drop_index: wire::DropIndexRequest => Status, indexes::drop;
+    load_collection: wire::LoadCollectionRequest => Status, loading::load;
+    release_collection: wire::ReleaseCollectionRequest => Status, loading::release;
+    get_loading_progress: wire::GetLoadingProgressRequest => wire::GetLoadingProgressResponse, loading::progress;
+    get_load_state: wire::GetLoadStateRequest => wire::GetLoadStateResponse, loading::state;
+    insert: wire::InsertRequest => wire::MutationResult, writes::insert;
+    upsert: wire::UpsertRequest => wire::MutationResult, writes::upsert;
+    delete: wire::DeleteRequest => wire::MutationResult, deletes::delete;
+    search: wire::SearchRequest => wire::SearchResults, searches::search;
+    query: wire::QueryRequest => wire::QueryResults, queries::query;
+    flush: wire::FlushRequest => wire::FlushResponse, flushes::flush;
+    get_flush_state: wire::GetFlushStateRequest => wire::GetFlushStateResponse, flushes::state;
+    flush_all: wire::FlushAllRequest => wire::FlushAllResponse, flushes::flush_all;
+    get_flush_all_state: wire::GetFlushAllStateRequest => wire::GetFlushAllStateResponse, flushes::all_state;
+}

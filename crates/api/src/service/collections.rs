@@ -1,0 +1,191 @@
+//! Creating, describing, changing and dropping collections.
+
+use std::collections::BTreeMap;
+
+use redkite_ingest::{AUTO_FLUSH_PROPERTY, FLUSH_INTERVAL_PROPERTY};
+use redkite_table::ddl::NewCollection;
+use redkite_table::{Catalog, Collection, Visibility};
+use redkite_types::CollectionId;
+
+use super::timestamps::from_ms;
+use super::{Call, DEFAULT_DATABASE, Shared};
+use crate::convert::names::check_collection_name;
+use crate::convert::schema_in::schema_from_bytes;
+use crate::convert::schema_out::schema_to_message;
+use crate::proto::common::{ConsistencyLevel, KeyValuePair, Status};
+use crate::proto::milvus as wire;
+use crate::status::{WireError, WireResult, collection_not_found, invalid_parameter, success, unsupported};
+
+/// Most shards a client may ask for; they mean nothing here.
+const SHARDS_MAX: i32 = 16;
+/// Properties that would change what a collection holds and are not implemented: better refused than ignored.
+const UNSUPPORTED_PROPERTIES: [&str; 3] = ["collection.ttl.seconds", "ttl_field", "partitionkey.isolation"];
+
+pub(super) async fn create(shared: &Shared, call: Call<wire::CreateCollectionRequest>) -> WireResult<Status> {
+    let request = call.message;
+    shared.check_database(&call.metadata, &request.db_name)?;
+    check_collection_name(&request.collection_name)?;
+    let schema = schema_from_bytes(&request.collection_name, &request.schema)?;
+    if request.shards_num > SHARDS_MAX {
+        let what = format!("maximum shards's number should be limited to {SHARDS_MAX}");
+        return Err(invalid_parameter(what));
+    }
+    let new = NewCollection {
+        name: request.collection_name,
+        schema,
+        properties: properties(&request.properties)?,
+        consistency_level: consistency_level(request.consistency_level)?,
+        shards: request.shards_num.max(1),
+    };
+    let (id, revision) = shared.database.create_collection(new).await?;
+    tracing::debug!(%id, %revision, "collection created");
+    Ok(success())
+}
+
+fn consistency_level(level: i32) -> WireResult<i32> {
+    ConsistencyLevel::try_from(level)
+        .map(i32::from)
+        .map_err(|_| invalid_parameter(format!("consistency_level {level} is not known")))
+}
+
+/// Checks properties that mean something here; others are kept and told back.
+fn properties(pairs: &[KeyValuePair]) -> WireResult<BTreeMap<String, String>> {
+    let mut properties = BTreeMap::new();
+    for KeyValuePair { key, value } in pairs {
+        let wanted = match key.as_str() {
+            AUTO_FLUSH_PROPERTY if !matches!(value.to_ascii_lowercase().as_str(), "true" | "false") => {
+                Some("true or false")
+            }
+            FLUSH_INTERVAL_PROPERTY if !value.parse::<i32>().is_ok_and(|ms| ms >= 0) => {
+                Some("a number of milliseconds from 0 to 2147483647")
+            }
+            _ => None,
+        };
+        if let Some(wanted) = wanted {
+            return Err(invalid_parameter(format!("property {key} is {value:?}, it should be {wanted}")));
+        }
+        if UNSUPPORTED_PROPERTIES.contains(&key.as_str()) {
+            return Err(unsupported(format!("the collection property {key}")));
+        }
+        properties.insert(key.clone(), value.clone());
+    }
+    Ok(properties)
+}
+
+pub(super) async fn drop(shared: &Shared, call: Call<wire::DropCollectionRequest>) -> WireResult<Status> {
+    shared.check_database(&call.metadata, &call.message.db_name)?;
+    // Dropping what is not there is success, as in Milvus.
+    shared.database.drop_collection(&call.message.collection_name).await?;
+    Ok(success())
+}
+
+pub(super) async fn has(shared: &Shared, call: Call<wire::HasCollectionRequest>) -> WireResult<wire::BoolResponse> {
+    shared.check_database(&call.metadata, &call.message.db_name)?;
+    let catalog = shared.database.snapshot(Visibility::Strong).await?;
+    let value = catalog.name_record(&call.message.collection_name)?.is_some();
+    Ok(wire::BoolResponse { value, ..Default::default() })
+}
+
+pub(super) async fn describe(
+    shared: &Shared,
+    call: Call<wire::DescribeCollectionRequest>,
+) -> WireResult<wire::DescribeCollectionResponse> {
+    let request = call.message;
+    shared.check_database(&call.metadata, &request.db_name)?;
+    let catalog = shared.database.snapshot(Visibility::Strong).await?;
+    let (name, collection) = named(&catalog, &request.collection_name, request.collection_id)?;
+    let record = collection.record()?;
+    let pair = |(key, value): (&String, &String)| KeyValuePair { key: key.clone(), value: value.clone() };
+    Ok(wire::DescribeCollectionResponse {
+        schema: Some(schema_to_message(&name, &record.schema)),
+        collection_id: record.id.0,
+        created_timestamp: from_ms(record.created_ms),
+        created_utc_timestamp: record.created_ms,
+        shards_num: record.shards,
+        consistency_level: record.consistency_level,
+        collection_name: name,
+        properties: record.properties.iter().map(pair).collect(),
+        db_name: DEFAULT_DATABASE.to_owned(),
+        num_partitions: 1,
+        db_id: 1,
+        request_time: shared.timestamps.next(),
+        update_timestamp: from_ms(record.updated_ms),
+        update_timestamp_str: from_ms(record.updated_ms).to_string(),
+        ..Default::default()
+    })
+}
+
+/// A collection by name or, without one, by id.
+fn named<'c>(catalog: &'c Catalog, name: &str, id: i64) -> WireResult<(String, &'c Collection)> {
+    if !name.is_empty() || id <= 0 {
+        return Ok((name.to_owned(), catalog.collection(name)?));
+    }
+    let missing = || collection_not_found(DEFAULT_DATABASE, &id.to_string());
+    let record = catalog.names.iter().find(|record| record.id == CollectionId(id)).ok_or_else(missing)?;
+    Ok((record.name.clone(), catalog.collection(&record.name)?))
+}
+
+pub(super) async fn show(
+    shared: &Shared,
+    call: Call<wire::ShowCollectionsRequest>,
+) -> WireResult<wire::ShowCollectionsResponse> {
+    let request = call.message;
+    shared.check_database(&call.metadata, &request.db_name)?;
+    let catalog = shared.database.snapshot(Visibility::Strong).await?;
+    let mut answer = wire::ShowCollectionsResponse::default();
+    let loaded_only = request.r#type() == wire::ShowType::InMemory;
+    for name in catalog.names.iter() {
+        let wanted = request.collection_names.is_empty() || request.collection_names.contains(&name.name);
+        // One damaged collection must not hide the others.
+        let record = catalog.collection(&name.name).ok().and_then(|collection| collection.record().ok().cloned());
+        let loaded = record.as_ref().is_some_and(|record| !record.released);
+        if !wanted || (loaded_only && !loaded) {
+            continue;
+        }
+        let created_ms = record.as_ref().map_or(0, |record| record.created_ms);
+        answer.collection_names.push(name.name.clone());
+        answer.collection_ids.push(name.id.0);
+        answer.created_timestamps.push(from_ms(created_ms));
+        answer.created_utc_timestamps.push(created_ms);
+        answer.in_memory_percentages.push(if loaded { 100 } else { 0 });
+        answer.query_service_available.push(loaded);
+        answer.shards_num.push(record.as_ref().map_or(1, |record| record.shards));
+    }
+    if loaded_only
+        && let Some(missing) = request.collection_names.iter().find(|name| !answer.collection_names.contains(name))
+    {
+        return match catalog.name_record(missing)? {
+            Some(_) => Err(WireError::CollectionNotLoaded { collection: missing.clone() }),
+            None => Err(collection_not_found(DEFAULT_DATABASE, missing)),
+        };
+    }
+    Ok(answer)
+}
+
+pub(super) async fn statistics(
+    shared: &Shared,
+    call: Call<wire::GetCollectionStatisticsRequest>,
+) -> WireResult<wire::GetCollectionStatisticsResponse> {
+    let request = call.message;
+    let resolved = shared.resolve(&call.metadata, &request.db_name, &request.collection_name).await?;
+    let rows = KeyValuePair { key: "row_count".into(), value: resolved.collection.live_rows().to_string() };
+    Ok(wire::GetCollectionStatisticsResponse { stats: vec![rows], ..Default::default() })
+}
+
+pub(super) async fn alter(shared: &Shared, call: Call<wire::AlterCollectionRequest>) -> WireResult<Status> {
+    let request = call.message;
+    shared.check_database(&call.metadata, &request.db_name)?;
+    if request.properties.is_empty() && request.delete_keys.is_empty() {
+        return Err(invalid_parameter("no properties to set or delete"));
+    }
+    let name = match request.collection_name.is_empty() {
+        false => request.collection_name,
+        true => {
+            let catalog = shared.database.snapshot(Visibility::Strong).await?;
+            named(&catalog, "", request.collection_id)?.0
+        }
+    };
+    let set = properties(&request.properties)?;
+    shared.database.alter_properties(&name, &set, &request.delete_keys).await?;
+    Ok(success())
+}

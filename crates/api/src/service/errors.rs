@@ -1,0 +1,61 @@
+//! Engine errors as clients hear of them.
+
+use redkite_types::ErrorKind;
+
+use super::DEFAULT_DATABASE;
+use crate::status::{WireError, collection_not_found, engine};
+
+impl From<redkite_table::Error> for WireError {
+    fn from(error: redkite_table::Error) -> Self {
+        use redkite_table::Error;
+        match error {
+            Error::CollectionNotFound { name } => collection_not_found(DEFAULT_DATABASE, &name),
+            Error::CollectionExists { name } => WireError::CollectionExists { collection: name },
+            Error::IndexNotFound { name } => WireError::IndexNotFound { index: name },
+            Error::IndexConflict { .. } => WireError::IndexDistinct,
+            other => engine(other.kind(), other),
+        }
+    }
+}
+
+impl From<redkite_ingest::Error> for WireError {
+    fn from(error: redkite_ingest::Error) -> Self {
+        use redkite_ingest::Error;
+        match error {
+            Error::Table(error) => error.into(),
+            Error::MemoryExhausted { .. } => WireError::BufferFull { what: error.to_string() },
+            Error::FlushNotCommitted | Error::SessionLost { .. } | Error::BlockOpsMismatch { .. } => {
+                WireError::Unexpected { what: error.to_string() }
+            }
+            other => engine(other.kind(), other),
+        }
+    }
+}
+
+impl From<redkite_query::Error> for WireError {
+    fn from(error: redkite_query::Error) -> Self {
+        match error {
+            redkite_query::Error::Table(error) => error.into(),
+            other => engine(other.kind(), other),
+        }
+    }
+}
+
+/// A filter that cannot be understood, quoting at most so many bytes of it.
+const QUOTED_BYTES_MAX: usize = 256;
+
+/// Why a filter is refused; `context` is what the client asked the filter for.
+pub(super) fn filter_error(expression: &str, error: &redkite_expr::ExprError) -> WireError {
+    match error.kind() {
+        ErrorKind::Invalid | ErrorKind::NotFound | ErrorKind::Unsupported | ErrorKind::Exhausted => {
+            let mut end = expression.len().min(QUOTED_BYTES_MAX);
+            while !expression.is_char_boundary(end) {
+                end -= 1;
+            }
+            let cut = if end < expression.len() { "..." } else { "" };
+            let expression = format!("{}{cut}", &expression[..end]);
+            WireError::InvalidExpression { expression, reason: error.to_string() }
+        }
+        kind => engine(kind, error),
+    }
+}

@@ -1,0 +1,68 @@
+//! Loading and releasing. A collection never released is searchable; loading it opens its files ahead of the queries.
+
+use redkite_table::Visibility;
+
+use super::{Call, Shared};
+use crate::convert::params::check_partitions;
+use crate::proto::common::{LoadState, Status};
+use crate::proto::milvus as wire;
+use crate::status::{WireError, WireResult, success};
+
+/// What a finished load reports.
+const DONE_PERCENT: i64 = 100;
+
+pub(super) async fn load(shared: &Shared, call: Call<wire::LoadCollectionRequest>) -> WireResult<Status> {
+    let request = call.message;
+    let resolved = shared.resolve(&call.metadata, &request.db_name, &request.collection_name).await?;
+    let record = resolved.collection.record()?;
+    let unindexed = record.schema.vector_fields().find(|field| record.index_on(field.id).is_none());
+    if let Some(field) = unindexed {
+        return Err(WireError::NoIndexToLoad { field: field.name.clone() });
+    }
+    redkite_query::warm(&shared.database, &resolved.collection).await?;
+    if record.released {
+        shared.database.set_released(&request.collection_name, false).await?;
+    }
+    Ok(success())
+}
+
+pub(super) async fn release(shared: &Shared, call: Call<wire::ReleaseCollectionRequest>) -> WireResult<Status> {
+    let request = call.message;
+    shared.resolve(&call.metadata, &request.db_name, &request.collection_name).await?;
+    shared.database.set_released(&request.collection_name, true).await?;
+    Ok(success())
+}
+
+pub(super) async fn progress(
+    shared: &Shared,
+    call: Call<wire::GetLoadingProgressRequest>,
+) -> WireResult<wire::GetLoadingProgressResponse> {
+    let request = call.message;
+    check_partitions(request.partition_names.iter().map(String::as_str))?;
+    let resolved = shared.resolve(&call.metadata, &request.db_name, &request.collection_name).await?;
+    if resolved.collection.record()?.released {
+        return Err(WireError::CollectionNotLoaded { collection: request.collection_name });
+    }
+    Ok(wire::GetLoadingProgressResponse {
+        progress: DONE_PERCENT,
+        refresh_progress: DONE_PERCENT,
+        ..Default::default()
+    })
+}
+
+pub(super) async fn state(
+    shared: &Shared,
+    call: Call<wire::GetLoadStateRequest>,
+) -> WireResult<wire::GetLoadStateResponse> {
+    let request = call.message;
+    shared.check_database(&call.metadata, &request.db_name)?;
+    check_partitions(request.partition_names.iter().map(String::as_str))?;
+    let catalog = shared.database.snapshot(Visibility::Strong).await?;
+    let state = match catalog.collection(&request.collection_name) {
+        Err(redkite_table::Error::CollectionNotFound { .. }) => LoadState::NotExist,
+        Err(error) => return Err(error.into()),
+        Ok(collection) if collection.record()?.released => LoadState::NotLoad,
+        Ok(_) => LoadState::Loaded,
+    };
+    Ok(wire::GetLoadStateResponse { state: state.into(), ..Default::default() })
+}

@@ -1,0 +1,223 @@
+//! The listener against real sockets. No test sleeps: each waits for the event it is about.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redkite_api::proto::milvus::{
+    CheckHealthRequest, CreateCollectionRequest, FlushRequest, GetVersionRequest, QueryRequest,
+};
+use redkite_api::server::{AcceptAll, AcceptPolicy};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tonic::Code;
+
+use crate::fake_service::{Event, MESSAGE_BYTES_MAX, Running, start};
+use crate::wire_bytes::{Frames, GOAWAY, PING, SETTINGS, call, http1};
+
+/// Long enough never to matter where a test is not about it.
+const GRACE: Duration = Duration::from_secs(600);
+
+async fn server() -> Running {
+    start(Arc::new(AcceptAll), GRACE).await
+}
+
+#[tokio::test]
+async fn one_port_speaks_grpc_and_http1() {
+    let server = server().await;
+    server.assert_alive().await;
+    let answer = http1(server.address, "GET /v2/x HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+    assert!(answer.contains("content-type: application/json"), "{answer}");
+    assert!(answer.ends_with(r#"{"code":404,"message":"there is nothing at v2/x"}"#), "{answer}");
+    // gRPC's content type does not make HTTP/1 gRPC.
+    let path = "/milvus.proto.milvus.MilvusService/GetVersion";
+    let head = "host: x\r\ncontent-type: application/grpc\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+    let answer = http1(server.address, &format!("POST {path} HTTP/1.1\r\n{head}")).await;
+    assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+}
+
+#[tokio::test]
+async fn unknown_rpcs_are_named() {
+    let server = server().await;
+    let paths = [
+        "/milvus.proto.milvus.MilvusService/HybridSearch",
+        "/milvus.proto.milvus.ClientTelemetryService/ClientHeartbeat",
+        "/grpc.health.v1.Health/Check",
+        "/x",
+    ];
+    for path in paths {
+        let error = call(server.channel().await, path, "").await.unwrap_err();
+        assert_eq!(error.code(), Code::Unimplemented, "{path}");
+        assert_eq!(error.message(), format!("{} is not implemented by this server", &path[1..]));
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_protobuf_is_the_senders_fault() {
+    let server = server().await;
+    let create = "/milvus.proto.milvus.MilvusService/CreateCollection";
+    // A string that is not UTF-8, a truncated field, a wire type that does not exist.
+    let messages: [&[u8]; 3] = [&[0x12, 2, 0xff, 0xfe], &[0x12, 9, b'a'], &[0x17]];
+    for message in messages {
+        let error = call(server.channel().await, create, message).await.unwrap_err();
+        assert_eq!(error.code(), Code::InvalidArgument, "{message:?}: {error}");
+        assert!(error.message().contains("not a valid protobuf message"), "{error}");
+    }
+    server.assert_alive().await;
+}
+
+#[tokio::test]
+async fn messages_up_to_the_limit_pass_and_larger_ones_are_refused_for_good() {
+    let server = server().await;
+    let mut client = server.client().await;
+    let request = |bytes: usize| CreateCollectionRequest { schema: vec![7; bytes].into(), ..Default::default() };
+    let fits = MESSAGE_BYTES_MAX - 100;
+    let answer = client.create_collection(request(fits)).await.unwrap();
+    assert_eq!(answer.into_inner().reason, fits.to_string());
+    for bytes in [MESSAGE_BYTES_MAX, 20 * MESSAGE_BYTES_MAX] {
+        let error = client.create_collection(request(bytes)).await.unwrap_err();
+        assert_eq!(error.code(), Code::ResourceExhausted, "{bytes}: {error}");
+        assert!(error.message().contains("the limit is: 1048576 bytes"), "{error}");
+    }
+    let mut client = client.max_decoding_message_size(64 * MESSAGE_BYTES_MAX);
+    let ask = |bytes: usize| QueryRequest { travel_timestamp: bytes as u64, ..Default::default() };
+    assert_eq!(client.query(ask(fits)).await.unwrap().into_inner().collection_name.len(), fits);
+    let error = client.query(ask(2 * MESSAGE_BYTES_MAX)).await.unwrap_err();
+    assert_eq!(error.code(), Code::ResourceExhausted, "{error}");
+    client.get_version(GetVersionRequest {}).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_panic_costs_one_request_only() {
+    let server = server().await;
+    let mut client = server.client().await;
+    let error = client.check_health(CheckHealthRequest {}).await.unwrap_err();
+    assert_eq!(error.code(), Code::Internal);
+    assert!(error.message().contains("CheckHealth failed by a defect of the server"), "{error}");
+    client.get_version(GetVersionRequest {}).await.unwrap();
+}
+
+#[tokio::test]
+async fn connections_are_numbered_and_their_end_is_told_once() {
+    let mut server = server().await;
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        let mut client = server.client().await;
+        let first = client.get_version(GetVersionRequest {}).await.unwrap().into_inner().version;
+        let again = client.get_version(GetVersionRequest {}).await.unwrap().into_inner().version;
+        assert_eq!(first, again, "one connection, one id");
+        let Some(Event::Connected(id)) = server.events.recv().await else { panic!("connected first") };
+        assert_eq!(id.to_string(), first);
+        drop(client);
+        assert_eq!(server.events.recv().await, Some(Event::Gone(id)));
+        ids.push(id);
+    }
+    assert!(ids.is_sorted() && ids[0] != ids[1] && ids[1] != ids[2]);
+    // A connection that never says anything, and one that talks nonsense.
+    drop(TcpStream::connect(server.address).await.unwrap());
+    for text in ["", "garbage\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nXX"] {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(text.as_bytes()).await.unwrap();
+    }
+    let (mut connected, mut gone) = (0, 0);
+    while gone < 4 {
+        match server.events.recv().await.unwrap() {
+            Event::Connected(_) => connected += 1,
+            Event::Gone(_) => gone += 1,
+        }
+    }
+    assert_eq!(connected, 4);
+    server.assert_alive().await;
+}
+
+#[tokio::test]
+async fn a_running_handler_does_not_delay_the_news_of_a_disconnect() {
+    let mut server = server().await;
+    let mut client = server.client().await;
+    let call = tokio::spawn(async move { client.flush(FlushRequest::default()).await });
+    server.fake.begun.notified().await;
+    let Some(Event::Connected(id)) = server.events.recv().await else { panic!("connected first") };
+    call.abort();
+    assert_eq!(server.events.recv().await, Some(Event::Gone(id)));
+}
+
+struct Nobody;
+
+impl AcceptPolicy for Nobody {
+    fn admits(&self, peer: IpAddr) -> bool {
+        assert!(peer.is_loopback());
+        false
+    }
+}
+
+#[tokio::test]
+async fn who_is_not_admitted_hears_nothing() {
+    let mut server = start(Arc::new(Nobody), GRACE).await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let mut answer = Vec::new();
+    // Either a clean end or a reset, but no byte.
+    let _ = stream.read_to_end(&mut answer).await;
+    assert!(answer.is_empty());
+    assert!(server.events.try_recv().is_err(), "a refused connection is none");
+}
+
+#[tokio::test]
+async fn keep_alive_pings_without_calls_are_answered_for_ever() {
+    const PINGS: u64 = 2_000;
+    let server = server().await;
+    let mut frames = Frames::connect(server.address).await;
+    frames.send(SETTINGS, 1, &[]).await;
+    for number in 0..PINGS {
+        frames.send(PING, 0, &number.to_be_bytes()).await;
+        loop {
+            let (kind, flags, payload) = frames.receive().await;
+            assert_ne!(kind, GOAWAY, "after {number} pings: {payload:?}");
+            if kind == PING && flags == 1 {
+                assert_eq!(payload, number.to_be_bytes());
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn idle_connections_disturb_nobody() {
+    let server = server().await;
+    let mut idle = Vec::new();
+    for _ in 0..300 {
+        idle.push(TcpStream::connect(server.address).await.unwrap());
+    }
+    server.assert_alive().await;
+}
+
+#[tokio::test]
+async fn a_shutdown_waits_for_what_runs_and_takes_nothing_new() {
+    let mut server = server().await;
+    let mut client = server.client().await;
+    let mut idle = server.client().await;
+    idle.get_version(GetVersionRequest {}).await.unwrap();
+    let running = tokio::spawn(async move { client.flush(FlushRequest::default()).await });
+    server.fake.begun.notified().await;
+    server.stop.take().unwrap().send(()).unwrap();
+    // The listening socket closes first, so a refused connection shows that the shutdown has begun.
+    while TcpStream::connect(server.address).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    assert!(!running.is_finished() && !server.served.is_finished());
+    server.fake.release.notify_one();
+    running.await.unwrap().expect("a running request finishes");
+    server.served.await.unwrap().unwrap();
+    assert!(idle.get_version(GetVersionRequest {}).await.is_err());
+}
+
+#[tokio::test]
+async fn a_shutdown_does_not_wait_for_ever() {
+    let mut server = start(Arc::new(AcceptAll), Duration::ZERO).await;
+    let mut client = server.client().await;
+    let running = tokio::spawn(async move { client.flush(FlushRequest::default()).await });
+    server.fake.begun.notified().await;
+    server.stop.take().unwrap().send(()).unwrap();
+    server.served.await.unwrap().unwrap();
+    running.abort();
+}
