@@ -1,0 +1,156 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{CommandLine, Flag, Sources};
+
+const ABOUT: &str = "A vector database whose truth lies on object storage. It speaks Milvus's wire protocol.";
+
+const EXAMPLES: &str = "\
+Examples:
+  redkite demo                            a server with real data in it, and some searches
+  redkite standalone                      a server on 127.0.0.1:19530, its data in ./redkite-data
+  redkite meta dump                       what the metadata of ./redkite-data says, as JSON lines";
+
+const STANDALONE_EXAMPLES: &str = "\
+Examples:
+  redkite standalone --data-dir /var/lib/redkite --listen 0.0.0.0:19530
+  redkite standalone --set auto_flush=true --set flush_interval=0
+  redkite standalone --config redkite.toml --set session.memory_hard=4G
+  redkite standalone --set storage.url=s3://bucket/prefix --set storage.endpoint=http://127.0.0.1:8333
+  redkite standalone --dump-config > redkite.toml
+
+Every key can be set in the file, as REDKITE_<KEY> in the environment (REDKITE_AUTO_FLUSH, REDKITE_STORAGE_URL) and
+with --set; the command line wins over the environment, that over the file, that over the defaults. --dump-config
+prints all keys, what they are for and where their values come from.";
+
+const DEMO_EXAMPLES: &str = "\
+Loads 5,000 WordNet glosses with their embeddings through the port clients use, searches them with and without a
+filter, and keeps serving until Ctrl-C. The data is in a temporary directory unless --data-dir is given.
+
+Examples:
+  redkite demo
+  redkite demo --listen 127.0.0.1:19531 --http ''
+  redkite demo --data-dir ./wordnet       and later: redkite standalone --data-dir ./wordnet";
+
+const DUMP_EXAMPLES: &str = "\
+Prints one line a key: {\"key\":...,\"value\":...,\"create_revision\":...,\"mod_revision\":...}. If a server is using the data
+directory, that server is asked over its --http port.
+
+Examples:
+  redkite meta dump --data-dir /var/lib/redkite | jq -r .key
+  redkite meta dump --set etcd.endpoints=http://127.0.0.1:2379";
+
+/// The program's arguments.
+#[derive(Debug, Parser)]
+#[command(name = "redkite", version, about = ABOUT, after_help = EXAMPLES, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a server that needs no other
+    #[command(after_help = STANDALONE_EXAMPLES)]
+    Standalone {
+        /// What is configured.
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Print the configuration in force as TOML and end
+        #[arg(long)]
+        dump_config: bool,
+    },
+    /// Run a server with real data in it and show some searches
+    #[command(after_help = DEMO_EXAMPLES)]
+    Demo {
+        /// What is configured.
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// End after the searches instead of serving until Ctrl-C
+        #[arg(long)]
+        exit: bool,
+    },
+    /// Look at the metadata
+    #[command(subcommand)]
+    Meta(MetaCommand),
+    /// Print the version
+    Version,
+}
+
+/// What to do with the metadata.
+#[derive(Debug, Subcommand)]
+pub enum MetaCommand {
+    /// Print all metadata as JSON lines
+    #[command(after_help = DUMP_EXAMPLES)]
+    Dump {
+        /// What is configured.
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+}
+
+/// The arguments that say what is configured.
+#[derive(Debug, Clone, Args)]
+pub struct ConfigArgs {
+    /// Configuration file (TOML)
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Directory of everything kept on disk [default: ./redkite-data]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<String>,
+    /// Where clients connect [default: 127.0.0.1:19530]
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen: Option<String>,
+    /// Where /healthz, /readyz and /metrics are, '' for nowhere [default: 127.0.0.1:9091]
+    #[arg(long, value_name = "ADDR:PORT")]
+    http: Option<String>,
+    /// Set any key, dotted for a section; repeatable, the last one wins
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+impl ConfigArgs {
+    /// Whether `--data-dir` was given.
+    pub fn has_data_dir(&self) -> bool {
+        self.data_dir.is_some()
+    }
+
+    /// These arguments and the environment.
+    pub fn sources(self) -> Sources {
+        let flags = [("--data-dir", "data_dir", self.data_dir), ("--listen", "listen", self.listen), ("--http", "http", self.http)];
+        let flags = flags.into_iter().filter_map(|(flag, key, value)| Some(Flag { flag, key, value: value? })).collect();
+        Sources {
+            command: None,
+            environment: std::env::vars_os().collect(),
+            command_line: CommandLine { file: self.config, set: self.set, flags },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_stand_for_keys() {
+        let cli = Cli::parse_from(["redkite", "standalone", "--http", "", "--set", "a=1", "--data-dir", "d", "--set", "b=2"]);
+        let Command::Standalone { config, dump_config: false } = cli.command else { panic!("{cli:?}") };
+        assert!(config.has_data_dir());
+        let line = config.sources().command_line;
+        assert_eq!(line.set, ["a=1", "b=2"]);
+        let flags: Vec<_> = line.flags.iter().map(|flag| (flag.flag, flag.key, flag.value.as_str())).collect();
+        assert_eq!(flags, [("--data-dir", "data_dir", "d"), ("--http", "http", "")]);
+    }
+}

@@ -1,0 +1,197 @@
+//! The configuration: what can be set, from where, and what is in force.
+//!
+//! Flow: `keys` lists every key with its kind, default and doc line. `sources` reads the file, the environment and the
+//! command line as plain assignments; `settings` applies them in order (default < file < environment < command line),
+//! each checked by its `kind`; `rules` checks what one key alone cannot tell. The result is a typed [`Config`].
+//!
+//! Invariants: nothing outside `keys` can be set; every problem is reported with key, value, origin and what would be
+//! valid, all of them at once; nothing here opens a port or touches the data directory.
+
+mod dump;
+mod keys;
+mod kind;
+mod machine;
+mod problem;
+mod rules;
+mod settings;
+mod sources;
+
+use std::time::Duration;
+
+use redkite_types::{ClusterId, UserName};
+use serde::{Deserialize, Deserializer};
+
+pub use problem::Problems;
+pub use settings::Settings;
+pub use sources::{CommandLine, Flag, Sources};
+
+/// Everything that can be set, checked. Names and docs of the keys are in `keys`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Whose collections.
+    pub user: UserName,
+    /// The cluster of this process.
+    pub cluster_id: ClusterId,
+    /// S15.
+    pub auto_flush: bool,
+    /// S16.
+    #[serde(rename = "flush_interval")]
+    pub flush_interval_ms: u32,
+    /// S17.
+    #[serde(rename = "flush_limitition")]
+    pub flush_limit_bytes: u64,
+    /// S19.
+    pub num_nodes: u32,
+    /// S20.
+    pub num_replicas: u32,
+    /// S21.
+    pub sync_level: u32,
+    /// Where clients connect.
+    pub listen: String,
+    /// Where health and metrics are; empty: nowhere.
+    pub http: String,
+    /// Everything this process keeps on disk.
+    pub data_dir: String,
+    /// A filter of log lines.
+    pub log: String,
+    /// How log lines look.
+    pub log_format: LogFormat,
+    /// Where data files are.
+    pub storage: StorageConfig,
+    /// The shared metadata store.
+    pub etcd: EtcdConfig,
+    /// What clients may buffer.
+    pub session: SessionConfig,
+    /// The port clients connect to.
+    pub server: ServerConfig,
+    /// What is kept in memory.
+    pub cache: CacheConfig,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For programs: one object a line.
+    Json,
+}
+
+/// Section `storage`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StorageConfig {
+    /// Empty: the folder `objects` of the data directory.
+    pub url: String,
+    /// Empty: Amazon's.
+    pub endpoint: String,
+    /// Empty: the environment's.
+    pub region: String,
+    /// Empty: the folder `cache` of the data directory.
+    pub cache_dir: String,
+    /// Most bytes in it.
+    #[serde(rename = "cache_size")]
+    pub cache_bytes_max: u64,
+}
+
+/// Section `etcd`.
+#[derive(Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EtcdConfig {
+    /// Empty: the embedded store.
+    pub endpoints: Vec<String>,
+    /// Empty: no authentication.
+    pub user: String,
+    /// With the user.
+    pub password: String,
+    /// File of the certificates to trust.
+    pub ca: String,
+    /// File of our own certificate.
+    pub cert: String,
+    /// File of its key.
+    pub key: String,
+}
+
+// Never the password.
+impl std::fmt::Debug for EtcdConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EtcdConfig")
+            .field("endpoints", &self.endpoints)
+            .field("user", &self.user)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Section `session`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SessionConfig {
+    /// Beyond it a client's finished rows are uploaded early.
+    #[serde(rename = "memory_soft")]
+    pub memory_soft_bytes: u64,
+    /// Beyond it writes are refused.
+    #[serde(rename = "memory_hard")]
+    pub memory_hard_bytes: u64,
+    /// After it a silent client is taken for gone.
+    #[serde(deserialize_with = "from_ms")]
+    pub idle_timeout: Duration,
+}
+
+/// Section `server`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServerConfig {
+    /// Largest request and answer.
+    #[serde(rename = "message_limit")]
+    pub message_bytes_max: u64,
+}
+
+/// Section `cache`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CacheConfig {
+    /// Most bytes of decoded scalar columns.
+    #[serde(rename = "columns")]
+    pub column_bytes_max: u64,
+}
+
+fn from_ms<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    u64::deserialize(deserializer).map(Duration::from_millis)
+}
+
+/// A checked configuration, and where each of its values comes from.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// What is in force.
+    pub config: Config,
+    /// The same, key by key.
+    pub settings: Settings,
+}
+
+/// Reads all sources and checks everything that can be checked without opening a port or the data directory.
+pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
+    load_on(sources, &machine::Machine::this())
+}
+
+fn load_on(sources: &Sources, machine: &machine::Machine) -> Result<Loaded, Problems> {
+    let (assignments, mut problems) = sources.read();
+    let mut settings = Settings::defaults(machine);
+    problems.extend(settings.apply(assignments));
+    if problems.is_empty() {
+        match settings.typed() {
+            Ok(config) => {
+                problems = rules::check(&config, &settings);
+                if problems.is_empty() {
+                    return Ok(Loaded { config, settings });
+                }
+            }
+            Err(problem) => problems.push(problem),
+        }
+    }
+    Err(Problems(problems))
+}
+
+#[cfg(test)]
+mod tests;

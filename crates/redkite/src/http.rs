@@ -1,0 +1,101 @@
+//! The port for operators: health, readiness, metrics, and the metadata for `redkite meta dump`.
+//!
+//! | path | answers |
+//! |---|---|
+//! | `/healthz` | 200 while the process runs |
+//! | `/readyz` | 200 while it serves and metadata and object store answer, else 503 with the reason |
+//! | `/metrics` | Prometheus text |
+//! | `/meta/dump` | all metadata as JSON lines; to this machine only |
+
+mod readiness;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{Response, StatusCode};
+use axum::routing::get;
+use metrics::gauge;
+use metrics_exporter_prometheus::PrometheusHandle;
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::engine::Engine;
+use crate::meta_dump;
+use crate::metrics as telemetry;
+pub use readiness::Readiness;
+
+const JSON: &str = "application/json";
+const JSON_LINES: &str = "application/x-ndjson";
+const TEXT: &str = "text/plain; charset=utf-8";
+const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// What the answers are made from.
+#[derive(Debug, Clone)]
+pub struct Operators {
+    /// Whether the process serves.
+    pub readiness: Arc<Readiness>,
+    /// What it serves with.
+    pub engine: Engine,
+    /// What was counted.
+    pub metrics: PrometheusHandle,
+}
+
+/// Answers until aborted.
+pub fn serve(listener: TcpListener, operators: Operators) -> JoinHandle<()> {
+    let router = Router::new()
+        .route("/healthz", get(async || answer(StatusCode::OK, TEXT, "ok\n")))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .route("/meta/dump", get(dump))
+        .fallback(async || error(StatusCode::NOT_FOUND, "there are /healthz, /readyz and /metrics"))
+        .with_state(operators);
+    tokio::spawn(async move {
+        let service = router.into_make_service_with_connect_info::<SocketAddr>();
+        if let Err(error) = axum::serve(listener, service).await {
+            tracing::error!(%error, "health and metrics are no longer served");
+        }
+    })
+}
+
+async fn readyz(State(operators): State<Operators>) -> Response<Body> {
+    match operators.readiness.check(&operators.engine).await {
+        Ok(()) => answer(StatusCode::OK, JSON, json!({ "ready": true }).to_string()),
+        Err(reason) => {
+            let body = json!({ "ready": false, "reason": reason }).to_string();
+            answer(StatusCode::SERVICE_UNAVAILABLE, JSON, body)
+        }
+    }
+}
+
+async fn metrics(State(operators): State<Operators>) -> Response<Body> {
+    let ingest = &operators.engine.ingest;
+    gauge!("redkite_sessions").set(ingest.session_count() as f64);
+    gauge!("redkite_session_buffered_bytes").set(ingest.buffered_bytes() as f64);
+    answer(StatusCode::OK, PROMETHEUS, telemetry::render(&operators.metrics))
+}
+
+async fn dump(State(operators): State<Operators>, ConnectInfo(peer): ConnectInfo<SocketAddr>) -> Response<Body> {
+    if !peer.ip().to_canonical().is_loopback() {
+        return error(StatusCode::FORBIDDEN, "the metadata is told to this machine only");
+    }
+    match meta_dump::lines(operators.engine.meta.as_ref()).await {
+        Ok(lines) => answer(StatusCode::OK, JSON_LINES, lines),
+        Err(failure) => error(StatusCode::SERVICE_UNAVAILABLE, &format!("{failure:#}")),
+    }
+}
+
+fn error(status: StatusCode, reason: &str) -> Response<Body> {
+    answer(status, JSON, json!({ "error": reason }).to_string())
+}
+
+fn answer(status: StatusCode, kind: &'static str, body: impl Into<Body>) -> Response<Body> {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, axum::http::HeaderValue::from_static(kind));
+    response
+}

@@ -1,0 +1,49 @@
+//! Whether this process can be sent requests.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use redkite_meta::keys::USER_LIST;
+
+use crate::engine::Engine;
+
+/// How long metadata and object store together may take to answer a probe.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Set to ready once, and to stopping once.
+#[derive(Debug, Default)]
+pub struct Readiness {
+    serving: AtomicBool,
+    stopping: AtomicBool,
+}
+
+impl Readiness {
+    /// Requests are served from now on.
+    pub fn serving(&self) {
+        self.serving.store(true, Ordering::Release);
+    }
+
+    /// No new requests are taken from now on.
+    pub fn stopping(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+
+    /// What stands in the way of serving, if anything does.
+    pub async fn check(&self, engine: &Engine) -> Result<(), String> {
+        if self.stopping.load(Ordering::Acquire) {
+            return Err("the process is shutting down".to_owned());
+        }
+        if !self.serving.load(Ordering::Acquire) {
+            return Err("the process is starting".to_owned());
+        }
+        match tokio::time::timeout(PROBE_TIMEOUT, probe(engine)).await {
+            Ok(result) => result,
+            Err(_) => Err(format!("metadata or object store did not answer within {} s", PROBE_TIMEOUT.as_secs())),
+        }
+    }
+}
+
+async fn probe(engine: &Engine) -> Result<(), String> {
+    engine.meta.get(USER_LIST).await.map_err(|error| format!("metadata: {error}"))?;
+    engine.data.probe().await.map_err(|error| format!("object store: {error}"))
+}

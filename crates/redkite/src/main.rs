@@ -1,0 +1,80 @@
+//! The `redkite` program: reads the command line and the configuration, puts the parts together, runs them.
+//!
+//! - `cli`, `config`: what was asked for; everything is checked before anything is opened.
+//! - `standalone`, `demo`, `meta_dump`: one file a command.
+//! - `server`: a serving process from start to end; `engine`: the parts of a node; `data_dir`: its directory.
+//! - `http`, `metrics`, `telemetry`, `banner`: what operators see.
+//!
+//! Exit codes: 0 success; 1 something failed; 2 the command line or the configuration is wrong.
+
+mod banner;
+mod cli;
+mod cluster_config;
+mod config;
+mod data_dir;
+mod demo;
+mod engine;
+mod failpoints;
+mod http;
+mod limits;
+mod meta_dump;
+mod metadata;
+mod metrics;
+mod server;
+mod shutdown;
+mod standalone;
+mod telemetry;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::Result;
+use clap::Parser;
+
+use cli::{Cli, Command, MetaCommand};
+
+/// The command line or the configuration is wrong; clap uses the same.
+const EXIT_USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let started = Instant::now();
+    match run(Cli::parse(), started) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let is_usage = error.is::<config::Problems>();
+            eprintln!("redkite: {}", one_message(&error));
+            if is_usage { ExitCode::from(EXIT_USAGE) } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+fn run(cli: Cli, started: Instant) -> Result<()> {
+    match cli.command {
+        Command::Standalone { config, dump_config } => {
+            let loaded = config::load(&config.sources())?;
+            if dump_config {
+                print!("{}", loaded.settings.dump());
+                return Ok(());
+            }
+            standalone::run(loaded, started)
+        }
+        Command::Demo { config, exit } => demo::run(config, exit, started),
+        Command::Meta(MetaCommand::Dump { config }) => meta_dump::run(&config::load(&config.sources())?),
+        Command::Version => {
+            println!("redkite {}", env!("CARGO_PKG_VERSION"));
+            Ok(())
+        }
+    }
+}
+
+/// The error and its causes on one line; a cause that the line above it tells already is left out.
+fn one_message(error: &anyhow::Error) -> String {
+    let mut message = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !message.contains(&cause) {
+            message.push_str(": ");
+            message.push_str(&cause);
+        }
+    }
+    message
+}

@@ -1,0 +1,95 @@
+//! `redkite meta dump`: all metadata as JSON lines, for people and programs.
+//!
+//! One line a key, in key order: `{"key":...,"value":...,"create_revision":...,"mod_revision":...}`; the value as it is
+//! where it is JSON, else as text. All lines are of one revision.
+//!
+//! An embedded store belongs to one process. If a server has it, that server is asked over its HTTP port.
+
+mod ask;
+
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use redkite_meta::keys::{USER_LIST, UserKeys};
+use redkite_meta::{KeyRange, KeyValue, MetaStore, RangeRequest, dump};
+use redkite_types::UserName;
+use serde_json::{Value, json};
+
+use crate::config::Loaded;
+use crate::data_dir::{DataDir, DataDirError, Holder};
+use crate::metadata;
+
+/// Prints all metadata to stdout.
+pub fn run(loaded: &Loaded) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let text = runtime.block_on(read(loaded))?;
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        // Who reads only the beginning has what he wants.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.context("write to stdout"),
+    }
+}
+
+async fn read(loaded: &Loaded) -> Result<String> {
+    let config = &loaded.config;
+    if metadata::is_remote(&config.etcd) {
+        let meta = metadata::connect(&config.etcd).await?;
+        return lines_of_users(meta.as_ref()).await;
+    }
+    match DataDir::open_existing(Path::new(&config.data_dir)) {
+        Ok(dir) => {
+            if !dir.metadata().exists() {
+                bail!("there is no metadata in {}: it was never started, or with etcd.endpoints", dir.root().display());
+            }
+            lines(metadata::embedded(&dir).await?.as_ref()).await
+        }
+        Err(DataDirError::InUse { dir, holder: Holder { http: Some(http), pid } }) => {
+            let server = pid.map_or_else(|| "a server".to_owned(), |pid| format!("process {pid}"));
+            ask::dump(http).with_context(|| {
+                format!("{server} uses {} and was asked for its metadata on {http}; stop it and try again", dir.display())
+            })
+        }
+        Err(error @ DataDirError::InUse { .. }) => Err(anyhow::Error::new(error).context(
+            "the metadata is in use; start that server with an --http address so that it can be asked, or stop it first",
+        )),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// All keys of a store that is ours alone.
+pub async fn lines(meta: &dyn MetaStore) -> Result<String> {
+    let found = dump::dump(meta, dump::ROOT).await?;
+    Ok(found.kvs.iter().map(line).collect())
+}
+
+/// All keys of all users of a store that others may keep their own keys in.
+async fn lines_of_users(meta: &dyn MetaStore) -> Result<String> {
+    let list = meta.range(RangeRequest::new(KeyRange::Exact(USER_LIST.to_owned()))).await?;
+    let Some(kv) = list.kvs.first() else { return Ok(String::new()) };
+    let mut users: Vec<UserName> =
+        serde_json::from_slice(&kv.value).with_context(|| format!("{USER_LIST} is damaged"))?;
+    users.sort();
+    let mut text = String::new();
+    for user in users {
+        let range = KeyRange::Prefix(UserKeys::new(&user).all().to_owned());
+        let found = meta.range(RangeRequest::new(range).at(list.revision)).await?;
+        text.extend(found.kvs.iter().map(line));
+    }
+    text.push_str(&line(kv));
+    Ok(text)
+}
+
+fn line(kv: &KeyValue) -> String {
+    let value = serde_json::from_slice::<Value>(&kv.value)
+        .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&kv.value).into_owned()));
+    let line = json!({
+        "key": kv.key, "value": value,
+        "create_revision": kv.create_revision, "mod_revision": kv.mod_revision,
+    });
+    format!("{line}\n")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,48 @@
+//! Collects what all crates count, and what the kernel says about this process, as Prometheus text.
+
+mod process;
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use metrics::gauge;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tokio::task::JoinHandle;
+
+/// Upper bounds of the histograms of spans.
+const SECONDS_BUCKETS: [f64; 16] =
+    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+/// How often samples are folded into histograms; until then they take memory.
+const UPKEEP_PAUSE: Duration = Duration::from_secs(5);
+
+/// From here on everything counted anywhere in the process is collected.
+pub fn start() -> Result<PrometheusHandle> {
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS_BUCKETS)?
+        .install_recorder()
+        .context("the metrics cannot be started")?;
+    process::describe();
+    metrics::describe_gauge!("redkite_build_info", "Always 1; the version is the label.");
+    metrics::describe_gauge!("redkite_start_seconds", "From the start of the process until it served.");
+    metrics::describe_gauge!("redkite_sessions", "Clients that have written something and are connected.");
+    metrics::describe_gauge!("redkite_session_buffered_bytes", "Unflushed data of all clients.");
+    metrics::describe_histogram!("redkite_flush_seconds", "From the start of a flush to its commit.");
+    gauge!("redkite_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    Ok(handle)
+}
+
+/// Folds samples into histograms until aborted. Must be called within a runtime.
+pub fn keep_up(handle: PrometheusHandle) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(UPKEEP_PAUSE).await;
+            handle.run_upkeep();
+        }
+    })
+}
+
+/// All metrics as of now.
+pub fn render(handle: &PrometheusHandle) -> String {
+    process::record();
+    handle.render()
+}

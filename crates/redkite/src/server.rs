@@ -1,0 +1,134 @@
+//! A serving process, from its configuration to its end in good order.
+//!
+//! Start: data directory, metadata, object store, catalog, ports; a port is opened only when what it serves is ready.
+//! End: not ready, no new requests, the running ones finish, everything is closed.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow};
+use metrics::gauge;
+use metrics_exporter_prometheus::PrometheusHandle;
+use redkite_api::server::{Server as Listener, ServerOptions};
+use redkite_api::service::{MilvusServer, SessionEvents};
+use tokio::net::TcpListener;
+
+use crate::banner::Banner;
+use crate::config::Loaded;
+use crate::data_dir::DataDir;
+use crate::engine::Engine;
+use crate::http::{self, Operators, Readiness};
+use crate::metrics as telemetry;
+
+/// How long running requests may take to finish once the process was asked to end; then they are cut off. Long enough
+/// for the largest flush, short enough for what restarts servers.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(30);
+
+/// A server that has its ports and does not serve yet.
+pub struct Server {
+    loaded: Loaded,
+    dir: DataDir,
+    engine: Engine,
+    listener: TcpListener,
+    listen: SocketAddr,
+    http_listener: Option<TcpListener>,
+    http: Option<SocketAddr>,
+    metrics: PrometheusHandle,
+    started: Instant,
+}
+
+impl Server {
+    /// Opens everything a server needs, its ports last. `started` is when the process was.
+    pub async fn open(loaded: Loaded, metrics: PrometheusHandle, started: Instant) -> Result<Self> {
+        let mut dir = DataDir::open(Path::new(&loaded.config.data_dir))?;
+        let engine = Engine::open(&loaded, &dir).await?;
+        let (listener, listen) = bind("listen", &loaded.config.listen).await?;
+        let (http_listener, http) = match loaded.config.http.as_str() {
+            "" => (None, None),
+            address => {
+                let (listener, address) = bind("http", address).await?;
+                (Some(listener), Some(address))
+            }
+        };
+        dir.announce(http)?;
+        Ok(Self { loaded, dir, engine, listener, listen, http_listener, http, metrics, started })
+    }
+
+    /// Where clients connect.
+    pub fn listen(&self) -> SocketAddr {
+        self.listen
+    }
+
+    /// Where the data is, for a person.
+    pub fn data(&self) -> String {
+        self.engine.describe(&self.loaded.config, &self.dir)
+    }
+
+    /// Prints the two lines of the banner. Whoever reads them may connect: the port is open.
+    pub fn greet(&self) -> Result<()> {
+        let banner =
+            Banner { listen: self.listen, http: self.http, data: self.data(), settings: &self.loaded.settings };
+        let [place, visibility] = banner.lines();
+        let mut out = std::io::stdout().lock();
+        match writeln!(out, "{place}\n{visibility}").and_then(|()| out.flush()) {
+            // Nobody reads: no reason not to serve.
+            Err(error) => tracing::debug!(%error, "the banner could not be printed"),
+            Ok(()) => {}
+        }
+        Ok(())
+    }
+
+    /// Serves until `stop` resolves and the running requests have finished, or their grace is over.
+    pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<()> {
+        let readiness = Arc::new(Readiness::default());
+        let upkeep = telemetry::keep_up(self.metrics.clone());
+        let operators = self.http_listener.map(|listener| {
+            let engine = self.engine.clone();
+            http::serve(listener, Operators { readiness: readiness.clone(), engine, metrics: self.metrics.clone() })
+        });
+        let ingest = self.engine.ingest.clone();
+        let mut listener = Listener::new();
+        listener.options = ServerOptions {
+            message_bytes_max: usize::try_from(self.loaded.config.server.message_bytes_max).unwrap_or(usize::MAX),
+            shutdown_grace: SHUTDOWN_GRACE,
+            ..ServerOptions::default()
+        };
+        listener.events = Arc::new(SessionEvents(ingest.clone()));
+        let start = self.started.elapsed();
+        gauge!("redkite_start_seconds").set(start.as_secs_f64());
+        let http = self.http.map(|address| address.to_string()).unwrap_or_default();
+        tracing::info!(listen = %self.listen, http, start_ms = start.as_secs_f64() * 1e3, "serving");
+        readiness.serving();
+        let stop = async {
+            stop.await;
+            readiness.stopping();
+        };
+        let result = listener.serve(self.listener, MilvusServer::new(ingest), stop).await;
+        for task in [Some(upkeep), operators].into_iter().flatten() {
+            task.abort();
+            // Ended or cut off: either way it no longer holds anything.
+            _ = task.await;
+        }
+        // The metadata file is closed before the lock on its directory goes.
+        drop(self.engine);
+        drop(self.dir);
+        tracing::info!("the server has ended");
+        result.map_err(anyhow::Error::new)
+    }
+}
+
+/// Opens a port; the error says which setting asked for it.
+async fn bind(key: &str, address: &str) -> Result<(TcpListener, SocketAddr)> {
+    let refused = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            anyhow!("{key} = {address:?}: the port is in use by another program; choose another (--{key} ADDR:PORT) or stop that program")
+        }
+        _ => anyhow!("{key} = {address:?} cannot be listened on: {error}"),
+    };
+    let listener = TcpListener::bind(address).await.map_err(refused)?;
+    let bound = listener.local_addr().with_context(|| format!("{key} = {address:?}"))?;
+    Ok((listener, bound))
+}
