@@ -1,0 +1,127 @@
+"""Fixtures: servers, clients, workers."""
+
+import pytest
+from pymilvus import MilvusClient
+
+from support import data
+from support.clients import own_client
+from support.proxy import Proxy
+from support.raw import Raw
+from support.server import Server
+from support.worker import Worker
+
+
+def pytest_addoption(parser):
+    parser.addoption("--keep-log", action="store_true", help="print the server's whole log when a test fails")
+
+
+@pytest.fixture(scope="module")
+def server():
+    """A server with the default configuration, shared by the tests of a file. Its collections are shared too: use names of
+    your own. Tests that kill or configure a server make one with `new_server`."""
+    running = Server()
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def new_server():
+    """Makes servers that live as long as the test: `new_server(settings={"auto_flush": True})`."""
+    made = []
+
+    def make(**options) -> Server:
+        made.append(Server(**options))
+        return made[-1]
+
+    make.servers = made
+    yield make
+    for running in made:
+        running.close()
+
+
+@pytest.fixture
+def new_client():
+    """Makes clients that are closed after the test: `new_client(server)`."""
+    made = []
+
+    def make(server: Server, **options) -> MilvusClient:
+        made.append(own_client(server, **options))
+        return made[-1]
+
+    yield make
+    for client in made:
+        client.close()
+
+
+@pytest.fixture
+def client(server, new_client):
+    """A client of the shared server with a session of its own."""
+    return new_client(server)
+
+
+@pytest.fixture
+def new_worker():
+    """Makes clients in processes of their own: `new_worker(server.uri)`."""
+    made = []
+
+    def make(uri: str, **options) -> Worker:
+        made.append(Worker(uri, **options))
+        return made[-1]
+
+    yield make
+    for worker in made:
+        worker.close()
+
+
+@pytest.fixture
+def new_raw():
+    """Makes clients on bare stubs: `new_raw(server.address)`."""
+    made = []
+
+    def make(address: str, **options) -> Raw:
+        made.append(Raw(address, **options))
+        return made[-1]
+
+    yield make
+    for raw in made:
+        raw.close()
+
+
+@pytest.fixture
+def new_proxy():
+    """Makes proxies in front of a server: `new_proxy(server.port)`."""
+    made = []
+
+    def make(port: int) -> Proxy:
+        made.append(Proxy(port))
+        return made[-1]
+
+    yield make
+    for proxy in made:
+        proxy.close()
+
+
+@pytest.fixture(scope="session")
+def flush_failpoint() -> str:
+    """A failpoint every flush of rows passes before its transaction, and nothing else passes: `return` makes the flush fail
+    with nothing committed."""
+    return "storage-before-put"
+
+
+@pytest.fixture
+def collection(client):
+    """A fresh collection of the shared server."""
+    return data.create(client)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Adds the end of the logs of the test's servers to its failure."""
+    report = (yield).get_result()
+    if not report.failed:
+        return
+    for name, value in getattr(item, "funcargs", {}).items():
+        for running in [value] if isinstance(value, Server) else getattr(value, "servers", []):
+            lines = running.log().splitlines()
+            lines = lines if item.config.getoption("--keep-log") else lines[-40:]
+            report.sections.append((f"log of {name}", "\n".join(lines)))
