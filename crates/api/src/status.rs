@@ -50,6 +50,8 @@ pub enum WireError {
     InvalidValue { what: String, expected: String, actual: String },
     #[error("failed to create query plan: cannot parse expression: {expression}, error: {reason}")]
     InvalidExpression { expression: String, reason: String },
+    #[error("failed to create query plan: {reason}")]
+    InvalidPlan { reason: String },
     #[error("field {field} not exist")]
     FieldNotExist { field: String },
     #[error("{what}: field name invalid[field={field}]")]
@@ -89,6 +91,7 @@ impl WireError {
             WireError::InvalidParameter { .. }
             | WireError::InvalidValue { .. }
             | WireError::InvalidExpression { .. }
+            | WireError::InvalidPlan { .. }
             | WireError::FieldNotExist { .. }
             | WireError::IndexDistinct
             | WireError::MetricMismatch { .. }

@@ -24,8 +24,12 @@ impl Banner<'_> {
             Some(http) => format!(", health and metrics on http://{http}"),
             None => String::new(),
         };
-        let place =
-            format!("Redkite {} listens on {}{http}; its data is in {}.", env!("CARGO_PKG_VERSION"), self.listen, self.data);
+        let place = format!(
+            "Redkite {} listens on {}{http}; its data is in {}.",
+            env!("CARGO_PKG_VERSION"),
+            self.listen,
+            self.data
+        );
         [place, self.visibility()]
     }
 
@@ -38,7 +42,9 @@ impl Banner<'_> {
                 .to_owned();
         }
         let when = match interval.as_str() {
-            "0" => "Every write is visible as soon as it is answered (auto_flush = true, flush_interval = 0).".to_owned(),
+            "0" => {
+                "Every write is visible as soon as it is answered (auto_flush = true, flush_interval = 0).".to_owned()
+            }
             _ => format!(
                 "Data becomes visible by itself after {interval} ms or {} (auto_flush = true, flush_interval = \
                  {interval}, flush_limitition = {limit}).",

@@ -115,15 +115,15 @@ pub struct ConfigArgs {
 }
 
 impl ConfigArgs {
-    /// Whether `--data-dir` was given.
-    pub fn has_data_dir(&self) -> bool {
-        self.data_dir.is_some()
-    }
-
     /// These arguments and the environment.
     pub fn sources(self) -> Sources {
-        let flags = [("--data-dir", "data_dir", self.data_dir), ("--listen", "listen", self.listen), ("--http", "http", self.http)];
-        let flags = flags.into_iter().filter_map(|(flag, key, value)| Some(Flag { flag, key, value: value? })).collect();
+        let flags = [
+            ("--data-dir", "data_dir", self.data_dir),
+            ("--listen", "listen", self.listen),
+            ("--http", "http", self.http),
+        ];
+        let flags =
+            flags.into_iter().filter_map(|(flag, key, value)| Some(Flag { flag, key, value: value? })).collect();
         Sources {
             command: None,
             environment: std::env::vars_os().collect(),
@@ -145,9 +145,9 @@ mod tests {
 
     #[test]
     fn flags_stand_for_keys() {
-        let cli = Cli::parse_from(["redkite", "standalone", "--http", "", "--set", "a=1", "--data-dir", "d", "--set", "b=2"]);
+        let cli =
+            Cli::parse_from(["redkite", "standalone", "--http", "", "--set", "a=1", "--data-dir", "d", "--set", "b=2"]);
         let Command::Standalone { config, dump_config: false } = cli.command else { panic!("{cli:?}") };
-        assert!(config.has_data_dir());
         let line = config.sources().command_line;
         assert_eq!(line.set, ["a=1", "b=2"]);
         let flags: Vec<_> = line.flags.iter().map(|flag| (flag.flag, flag.key, flag.value.as_str())).collect();

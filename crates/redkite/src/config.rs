@@ -21,9 +21,9 @@ use std::time::Duration;
 use redkite_types::{ClusterId, UserName};
 use serde::{Deserialize, Deserializer};
 
-pub use problem::Problems;
+pub use problem::{Origin, Problems};
 pub use settings::Settings;
-pub use sources::{CommandLine, Flag, Sources};
+pub use sources::{CommandDefaults, CommandLine, Flag, Sources};
 
 /// Everything that can be set, checked. Names and docs of the keys are in `keys`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]

@@ -23,11 +23,11 @@ const STANDALONE_NODE: NodeId = NodeId(1);
 pub struct Engine {
     /// The metadata store.
     pub meta: Arc<dyn MetaStore>,
+    /// Whether others may keep keys of their own in it.
+    pub meta_is_shared: bool,
     /// The object store.
     pub data: DataStore,
-    /// The catalog and the commit path.
-    pub database: Arc<Database>,
-    /// The sessions.
+    /// The sessions, over the catalog and the commit path.
     pub ingest: Arc<Ingest>,
 }
 
@@ -38,14 +38,15 @@ impl Engine {
         let meta = metadata::open(&config.etcd, dir).await?;
         let options = storage_options(config, dir);
         let url = options.url.clone();
-        let data = DataStore::connect(options).await.with_context(|| format!("storage.url = {url:?} cannot be used"))?;
+        let data =
+            DataStore::connect(options).await.with_context(|| format!("storage.url = {url:?} cannot be used"))?;
         let database = Database::open(meta.clone(), data.clone(), Ambient::system(), database_options(config))
             .await
             .with_context(|| format!("the catalog of user {} cannot be read", config.user))?;
         let key = database.keys.config(&config.cluster_id);
         cluster_config::publish(meta.as_ref(), &key, &loaded.settings.of_cluster()).await?;
-        let ingest = Ingest::new(database.clone(), ingest_options(config));
-        Ok(Self { meta, data, database, ingest })
+        let ingest = Ingest::new(database, ingest_options(config));
+        Ok(Self { meta, meta_is_shared: metadata::is_remote(&config.etcd), data, ingest })
     }
 
     /// Where the data is, for a person.

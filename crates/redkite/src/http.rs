@@ -83,7 +83,7 @@ async fn dump(State(operators): State<Operators>, ConnectInfo(peer): ConnectInfo
     if !peer.ip().to_canonical().is_loopback() {
         return error(StatusCode::FORBIDDEN, "the metadata is told to this machine only");
     }
-    match meta_dump::lines(operators.engine.meta.as_ref()).await {
+    match meta_dump::lines(operators.engine.meta.as_ref(), operators.engine.meta_is_shared).await {
         Ok(lines) => answer(StatusCode::OK, JSON_LINES, lines),
         Err(failure) => error(StatusCode::SERVICE_UNAVAILABLE, &format!("{failure:#}")),
     }

@@ -2,8 +2,8 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Fewer open files than this are too few for many clients and fragments.
-const OPEN_FILES_WANTED: u64 = 65_536;
+/// Fewer open files than this may be too few: each connection takes one.
+const OPEN_FILES_WANTED: u64 = 4_096;
 
 /// Raises the limit of open files to the most we may give ourselves.
 pub fn raise_open_files() {
@@ -18,7 +18,7 @@ pub fn raise_open_files() {
         Some(files) if files < OPEN_FILES_WANTED => tracing::warn!(
             files,
             wanted = OPEN_FILES_WANTED,
-            "few files may be open at once; raise the hard limit (ulimit -Hn, LimitNOFILE=) for many clients or large data"
+            "few files may be open at once; raise the hard limit (ulimit -Hn, LimitNOFILE=) for many clients"
         ),
         files => tracing::debug!(files, "limit of open files"),
     }

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 use redkite_meta::keys::{USER_LIST, UserKeys};
 use redkite_meta::{KeyRange, KeyValue, MetaStore, RangeRequest, dump};
 use redkite_types::UserName;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::config::Loaded;
 use crate::data_dir::{DataDir, DataDirError, Holder};
@@ -36,14 +36,14 @@ async fn read(loaded: &Loaded) -> Result<String> {
     let config = &loaded.config;
     if metadata::is_remote(&config.etcd) {
         let meta = metadata::connect(&config.etcd).await?;
-        return lines_of_users(meta.as_ref()).await;
+        return lines(meta.as_ref(), true).await;
     }
     match DataDir::open_existing(Path::new(&config.data_dir)) {
         Ok(dir) => {
             if !dir.metadata().exists() {
                 bail!("there is no metadata in {}: it was never started, or with etcd.endpoints", dir.root().display());
             }
-            lines(metadata::embedded(&dir).await?.as_ref()).await
+            lines(metadata::embedded(&dir).await?.as_ref(), false).await
         }
         Err(DataDirError::InUse { dir, holder: Holder { http: Some(http), pid } }) => {
             let server = pid.map_or_else(|| "a server".to_owned(), |pid| format!("process {pid}"));
@@ -58,13 +58,15 @@ async fn read(loaded: &Loaded) -> Result<String> {
     }
 }
 
-/// All keys of a store that is ours alone.
-pub async fn lines(meta: &dyn MetaStore) -> Result<String> {
+/// All keys of a store; where it is shared, those of our users only, since others may keep their own beside them.
+pub async fn lines(meta: &dyn MetaStore, is_shared: bool) -> Result<String> {
+    if is_shared {
+        return lines_of_users(meta).await;
+    }
     let found = dump::dump(meta, dump::ROOT).await?;
     Ok(found.kvs.iter().map(line).collect())
 }
 
-/// All keys of all users of a store that others may keep their own keys in.
 async fn lines_of_users(meta: &dyn MetaStore) -> Result<String> {
     let list = meta.range(RangeRequest::new(KeyRange::Exact(USER_LIST.to_owned()))).await?;
     let Some(kv) = list.kvs.first() else { return Ok(String::new()) };
@@ -84,11 +86,12 @@ async fn lines_of_users(meta: &dyn MetaStore) -> Result<String> {
 fn line(kv: &KeyValue) -> String {
     let value = serde_json::from_slice::<Value>(&kv.value)
         .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&kv.value).into_owned()));
-    let line = json!({
-        "key": kv.key, "value": value,
-        "create_revision": kv.create_revision, "mod_revision": kv.mod_revision,
-    });
-    format!("{line}\n")
+    let (key, value) = (Value::String(kv.key.clone()), value);
+    // Written by hand for the order: who looks at it looks for the key first.
+    format!(
+        "{{\"key\":{key},\"value\":{value},\"create_revision\":{},\"mod_revision\":{}}}\n",
+        kv.create_revision, kv.mod_revision
+    )
 }
 
 #[cfg(test)]

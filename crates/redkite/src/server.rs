@@ -1,7 +1,10 @@
 //! A serving process, from its configuration to its end in good order.
 //!
 //! Start: data directory, metadata, object store, catalog, ports; a port is opened only when what it serves is ready.
-//! End: not ready, no new requests, the running ones finish, everything is closed.
+//! End: not ready, no new requests, the running ones finish, what automatic flushing owes is published, everything is
+//! closed.
+
+mod connections;
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -22,9 +25,10 @@ use crate::data_dir::DataDir;
 use crate::engine::Engine;
 use crate::http::{self, Operators, Readiness};
 use crate::metrics as telemetry;
+use connections::Connections;
 
-/// How long running requests may take to finish once the process was asked to end; then they are cut off. Long enough
-/// for the largest flush, short enough for what restarts servers.
+/// How long running requests, and then the flushes still owed, may take once the process was asked to end; then they are
+/// cut off. Long enough for the largest flush, short enough for what restarts servers.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(30);
 
 /// A server that has its ports and does not serve yet.
@@ -68,17 +72,15 @@ impl Server {
     }
 
     /// Prints the two lines of the banner. Whoever reads them may connect: the port is open.
-    pub fn greet(&self) -> Result<()> {
+    pub fn greet(&self) {
         let banner =
             Banner { listen: self.listen, http: self.http, data: self.data(), settings: &self.loaded.settings };
         let [place, visibility] = banner.lines();
         let mut out = std::io::stdout().lock();
-        match writeln!(out, "{place}\n{visibility}").and_then(|()| out.flush()) {
+        if let Err(error) = writeln!(out, "{place}\n{visibility}").and_then(|()| out.flush()) {
             // Nobody reads: no reason not to serve.
-            Err(error) => tracing::debug!(%error, "the banner could not be printed"),
-            Ok(()) => {}
+            tracing::debug!(%error, "the banner could not be printed");
         }
-        Ok(())
     }
 
     /// Serves until `stop` resolves and the running requests have finished, or their grace is over.
@@ -96,17 +98,24 @@ impl Server {
             shutdown_grace: SHUTDOWN_GRACE,
             ..ServerOptions::default()
         };
-        listener.events = Arc::new(SessionEvents(ingest.clone()));
-        let start = self.started.elapsed();
-        gauge!("redkite_start_seconds").set(start.as_secs_f64());
+        let connections = Arc::new(Connections::new(SessionEvents(ingest.clone())));
+        listener.events = connections.clone();
+        let start_seconds = self.started.elapsed().as_secs_f64();
+        gauge!("redkite_start_seconds").set(start_seconds);
         let http = self.http.map(|address| address.to_string()).unwrap_or_default();
-        tracing::info!(listen = %self.listen, http, start_ms = start.as_secs_f64() * 1e3, "serving");
+        tracing::info!(listen = %self.listen, http, start_ms = (start_seconds * 1e4).round() / 10.0, "serving");
         readiness.serving();
         let stop = async {
             stop.await;
             readiness.stopping();
+            connections.hold();
         };
-        let result = listener.serve(self.listener, MilvusServer::new(ingest), stop).await;
+        let result = listener.serve(self.listener, MilvusServer::new(ingest.clone()), stop).await;
+        if tokio::time::timeout(SHUTDOWN_GRACE, ingest.flush_owed()).await.is_err() {
+            tracing::error!("what automatic flushing owes could not be published in time and is lost");
+        }
+        connections.release();
+        drop((connections, ingest));
         for task in [Some(upkeep), operators].into_iter().flatten() {
             task.abort();
             // Ended or cut off: either way it no longer holds anything.
@@ -124,7 +133,10 @@ impl Server {
 async fn bind(key: &str, address: &str) -> Result<(TcpListener, SocketAddr)> {
     let refused = |error: std::io::Error| match error.kind() {
         std::io::ErrorKind::AddrInUse => {
-            anyhow!("{key} = {address:?}: the port is in use by another program; choose another (--{key} ADDR:PORT) or stop that program")
+            anyhow!(
+                "{key} = {address:?}: the port is in use by another program; stop that program or choose another port \
+                 (--{key} ADDR:PORT)"
+            )
         }
         _ => anyhow!("{key} = {address:?} cannot be listened on: {error}"),
     };

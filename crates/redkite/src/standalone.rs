@@ -21,7 +21,7 @@ pub fn run(loaded: Loaded, started: Instant) -> Result<()> {
             // Nothing has been promised to anybody yet.
             _ = signals.next() => return Ok(()),
         };
-        server.greet()?;
+        server.greet();
         server
             .serve(async move {
                 let signal = signals.next().await;

@@ -46,6 +46,9 @@ const QUOTED_BYTES_MAX: usize = 256;
 
 /// Why a filter is refused; `context` is what the client asked the filter for.
 pub(super) fn filter_error(expression: &str, error: &redkite_expr::ExprError) -> WireError {
+    if let redkite_expr::ExprError::NotBoolean { .. } = error {
+        return WireError::InvalidPlan { reason: error.to_string() };
+    }
     match error.kind() {
         ErrorKind::Invalid | ErrorKind::NotFound | ErrorKind::Unsupported | ErrorKind::Exhausted => {
             let mut end = expression.len().min(QUOTED_BYTES_MAX);

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use redkite_ingest::Flushed;
+
 use super::client::{flush_name, flush_request};
 use super::{Call, DEFAULT_DATABASE, Shared};
 use crate::proto::milvus as wire;
@@ -16,8 +18,8 @@ pub(super) async fn flush(shared: &Shared, call: Call<wire::FlushRequest>) -> Wi
         shared.resolve(&call.metadata, &request.db_name, name).await?;
     }
     // Whatever collections the call names, the client's whole block is published: it is one atom.
-    turn.flush(asked).await?;
-    let timestamp = shared.timestamps.next();
+    let timestamp = timestamp(turn.flush(asked).await?);
+    let seal_time = i64::try_from(shared.database.ambient.now_ms() / 1_000).unwrap_or(i64::MAX);
     let names = request.collection_names;
     let no_segments: HashMap<String, LongArray> =
         names.iter().map(|name| (name.clone(), LongArray::default())).collect();
@@ -25,10 +27,15 @@ pub(super) async fn flush(shared: &Shared, call: Call<wire::FlushRequest>) -> Wi
         db_name: DEFAULT_DATABASE.to_owned(),
         coll_seg_i_ds: no_segments.clone(),
         flush_coll_seg_i_ds: no_segments,
-        coll_seal_times: names.iter().map(|name| (name.clone(), (timestamp >> 18) as i64 / 1_000)).collect(),
+        coll_seal_times: names.iter().map(|name| (name.clone(), seal_time)).collect(),
         coll_flush_ts: names.into_iter().map(|name| (name, timestamp)).collect(),
         ..Default::default()
     })
+}
+
+/// What a client asks for the state of its flush with: the revision, which is the same however often the flush is named.
+fn timestamp(flushed: Flushed) -> u64 {
+    flushed.revision.0.unsigned_abs()
 }
 
 /// A flush that was answered is done. Asked with a flush's name, the outcome of that one, which is final.
@@ -51,8 +58,8 @@ pub(super) async fn flush_all(
     shared.check_database(&call.metadata, &call.message.db_name)?;
     let asked = flush_request(&call.metadata)?;
     let turn = shared.ingest.turn(call.client).await?;
-    turn.flush(asked).await?;
-    Ok(wire::FlushAllResponse { flush_all_ts: shared.timestamps.next(), ..Default::default() })
+    let flush_all_ts = timestamp(turn.flush(asked).await?);
+    Ok(wire::FlushAllResponse { flush_all_ts, ..Default::default() })
 }
 
 pub(super) async fn all_state(

@@ -113,17 +113,21 @@ impl<'a> Parser<'a> {
 
     /// A field, a call, or one of the constructs that begin with a name.
     fn name(&mut self, name: &'a str) -> Result<Expr> {
-        let lower = name.to_ascii_lowercase();
-        let listed_casing = name == lower || name == name.to_ascii_uppercase();
-        match self.token {
-            Token::Open if listed_casing => self.call(&lower),
-            Token::Open => self.error(format!("unknown function {}, before this", clip(name))),
-            Token::Text(_) if listed_casing && matches!(lower.as_str(), "interval" | "iso") => unsupported(name),
-            _ => {
-                let path = self.path(name)?;
-                self.path_or_null_test(path)
-            }
+        if self.token == Token::Open {
+            return match self.function(name)? {
+                Some(function) => self.contains(function),
+                None => self.array_length(),
+            };
         }
+        self.field(name)
+    }
+
+    fn field(&mut self, name: &'a str) -> Result<Expr> {
+        if matches!(self.token, Token::Text(_)) && matches!(name, "interval" | "INTERVAL" | "iso" | "ISO") {
+            return unsupported(name);
+        }
+        let path = self.path(name)?;
+        self.path_or_null_test(path)
     }
 
     /// The brackets behind a name.
@@ -165,26 +169,35 @@ impl<'a> Parser<'a> {
         if negated { self.node(Kind::Not(test.into())) } else { Ok(test) }
     }
 
-    /// A call; the name has been read and the parenthesis has not.
-    fn call(&mut self, function: &str) -> Result<Expr> {
-        let contains = match function {
-            "array_length" => None,
-            "json_contains" | "array_contains" => Some(Contains::One),
-            "json_contains_all" | "array_contains_all" => Some(Contains::All),
-            "json_contains_any" | "array_contains_any" => Some(Contains::Any),
-            function if UNSUPPORTED.contains(&function) => return unsupported(function),
-            function => return self.error(format!("unknown function {}, before this", clip(function))),
-        };
+    /// Which function a name is, in lower or upper case; none for `array_length`.
+    fn function(&self, name: &str) -> Result<Option<Contains>> {
+        let lower = name.to_ascii_lowercase();
+        let listed_casing = name == lower || name == name.to_ascii_uppercase();
+        match lower.as_str() {
+            _ if !listed_casing => self.error(format!("unknown function {}, before this", clip(name))),
+            "array_length" => Ok(None),
+            "json_contains" | "array_contains" => Ok(Some(Contains::One)),
+            "json_contains_all" | "array_contains_all" => Ok(Some(Contains::All)),
+            "json_contains_any" | "array_contains_any" => Ok(Some(Contains::Any)),
+            known if UNSUPPORTED.contains(&known) => unsupported(known),
+            _ => self.error(format!("unknown function {}, before this", clip(name))),
+        }
+    }
+
+    fn array_length(&mut self) -> Result<Expr> {
         self.expect(Token::Open, "'('")?;
-        let left = self.expression(0)?;
-        let Some(function) = contains else {
-            self.expect(Token::Close, "')'")?;
-            return self.node(Kind::ArrayLength(left.into()));
-        };
-        self.expect(Token::Comma, "','")?;
-        let elements = self.expression(0)?;
+        let inner = self.expression(0)?;
         self.expect(Token::Close, "')'")?;
-        self.node(Kind::Contains { function, left: left.into(), elements: elements.into() })
+        self.node(Kind::ArrayLength(inner.into()))
+    }
+
+    fn contains(&mut self, function: Contains) -> Result<Expr> {
+        self.expect(Token::Open, "'('")?;
+        let left = Box::new(self.expression(0)?);
+        self.expect(Token::Comma, "','")?;
+        let elements = Box::new(self.expression(0)?);
+        self.expect(Token::Close, "')'")?;
+        self.node(Kind::Contains { function, left, elements })
     }
 
     /// `{name}`; the opening brace has been read.

@@ -106,7 +106,12 @@ pub static KEYS: &[Key] = &[
         "./redkite-data",
         "Directory of everything this process keeps on disk; one process at a time.",
     ),
-    key("log", Kind::Checked(kind::log_filter), "info", "Which log lines are written to stderr: a level, or target=level,..."),
+    key(
+        "log",
+        Kind::Checked(kind::log_filter),
+        "info",
+        "Which log lines are written to stderr: a level, or target=level,...",
+    ),
     key("log_format", Kind::OneOf(&["text", "json"]), "text", "How log lines look: \"text\" or \"json\"."),
     key(
         "storage.url",

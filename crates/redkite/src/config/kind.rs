@@ -52,7 +52,7 @@ pub struct Reading {
 
 impl Kind {
     /// A value given as text: in TOML syntax, or bare where that says the same.
-    pub fn from_text(&self, text: &str) -> Value {
+    pub fn read_text(&self, text: &str) -> Value {
         let parsed = toml_value(text);
         match (self, parsed) {
             (Kind::Bool | Kind::Integer { .. }, Some(value)) => value,
@@ -82,9 +82,7 @@ impl Kind {
             }
             (Kind::Text | Kind::Secret, Value::String(_)) => value.clone(),
             (Kind::OneOf(words), Value::String(text)) if words.contains(&text.as_str()) => value.clone(),
-            (Kind::Address { optional }, Value::String(text))
-                if (*optional && text.is_empty()) || is_address(text) =>
-            {
+            (Kind::Address { optional }, Value::String(text)) if (*optional && text.is_empty()) || is_address(text) => {
                 value.clone()
             }
             (Kind::Endpoints, Value::Array(parts)) if parts.iter().all(is_endpoint) => value.clone(),

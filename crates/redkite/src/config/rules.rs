@@ -11,7 +11,10 @@ pub fn check(config: &Config, settings: &Settings) -> Vec<Problem> {
     if config.num_replicas > replicas_max {
         refuse(
             "num_replicas",
-            format!("want at most num_nodes - 1 = {replicas_max}: copies lie on different nodes (num_nodes = {})", config.num_nodes),
+            format!(
+                "want at most num_nodes - 1 = {replicas_max}: copies lie on different nodes (num_nodes = {})",
+                config.num_nodes
+            ),
         );
     } else if config.sync_level > config.num_replicas {
         refuse(

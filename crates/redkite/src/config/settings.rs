@@ -40,7 +40,7 @@ impl Settings {
                 Default::Text(text) => text.to_owned(),
                 Default::Of(default) => default(machine),
             };
-            let value = key.kind.from_text(&text);
+            let value = key.kind.read_text(&text);
             // A test checks that every default passes the check of its kind.
             let reading = key.kind.check(value.clone()).unwrap_or(Reading { shown: value.clone(), plain: value });
             Setting { key, reading, origin: Origin::Default }
@@ -66,7 +66,7 @@ impl Settings {
             }
             let value = match value {
                 Given::Typed(value) => value,
-                Given::Text(text) => key.kind.from_text(&text),
+                Given::Text(text) => key.kind.read_text(&text),
             };
             match key.kind.check(value.clone()) {
                 Ok(reading) => (setting.reading, setting.origin) = (reading, origin),

@@ -16,12 +16,21 @@ const TEST_PREFIX: &str = "TEST_";
 /// Everything that was said about the configuration.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
-    /// Defaults of the command, as key and text; anything else wins over them.
-    pub command: Option<(&'static str, &'static [(&'static str, &'static str)])>,
+    /// Defaults of the command; anything else wins over them.
+    pub command: Option<CommandDefaults>,
     /// The environment.
     pub environment: Vec<(OsString, OsString)>,
     /// The command line.
     pub command_line: CommandLine,
+}
+
+/// Defaults that one command has instead of the usual ones.
+#[derive(Debug, Clone)]
+pub struct CommandDefaults {
+    /// The command: `redkite demo`.
+    pub command: &'static str,
+    /// Keys and values, written as on the command line.
+    pub values: Vec<(&'static str, String)>,
 }
 
 /// The part of the command line that is about the configuration.
@@ -79,11 +88,11 @@ impl Sources {
     pub fn read(&self) -> (Vec<Assignment>, Vec<Problem>) {
         let mut assignments = Vec::new();
         let mut problems = Vec::new();
-        if let Some((command, defaults)) = self.command {
-            let given = |(name, text): &(&str, &str)| {
-                Assignment::new(name, Given::Text((*text).to_owned()), Origin::Command(command))
+        if let Some(CommandDefaults { command, values }) = &self.command {
+            let given = |(name, text): &(&str, String)| {
+                Assignment::new(name, Given::Text(text.clone()), Origin::Command(command))
             };
-            assignments.extend(defaults.iter().map(given));
+            assignments.extend(values.iter().map(given));
         }
         if let Some(path) = &self.command_line.file {
             match read_file(path) {
@@ -152,7 +161,7 @@ fn from_environment(environment: &[(OsString, OsString)]) -> Vec<Assignment> {
         assignments.push(Assignment { name: name_of_key, key, value, origin });
     }
     // The environment has no order of its own.
-    assignments.sort_by(|a, b| a.origin.to_string().cmp(&b.origin.to_string()));
+    assignments.sort_by_key(|assignment| assignment.origin.to_string());
     assignments
 }
 

@@ -64,7 +64,8 @@ fn the_dump_of_the_defaults() {
 
 #[test]
 fn a_dump_is_a_configuration_of_the_same_meaning() {
-    let first = with_set(&["auto_flush=true", "log=debug", "etcd.endpoints=http://a:1,http://b:2", "flush_limitation=1K"]);
+    let first =
+        with_set(&["auto_flush=true", "log=debug", "etcd.endpoints=http://a:1,http://b:2", "flush_limitation=1K"]);
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("redkite.toml");
     fs::write(&path, first.settings.dump()).unwrap();
@@ -82,7 +83,10 @@ fn later_sources_win_and_the_dump_says_which() {
     fs::write(&path, "user = 'file'\ncluster_id = 'file'\nlog = 'debug'\nauto_flush = false\n").unwrap();
     let flag = Flag { flag: "--listen", key: "listen", value: "127.0.0.1:3".to_owned() };
     let sources = Sources {
-        command: Some(("redkite demo", &[("user", "command"), ("auto_flush", "true"), ("flush_interval", "0")])),
+        command: Some(CommandDefaults {
+            command: "redkite demo",
+            values: vec![("user", "x".into()), ("auto_flush", "true".into()), ("flush_interval", "0".into())],
+        }),
         environment: vec![("REDKITE_CLUSTER_ID".into(), "variable".into()), ("REDKITE_LOG".into(), "trace".into())],
         command_line: CommandLine {
             file: Some(path.clone()),
@@ -131,7 +135,10 @@ fn what_is_refused_names_key_value_origin_and_what_would_do() {
     check("colour=red", "unknown key \"colour\" (from --set); `redkite standalone --dump-config` lists all keys");
     check("session.idle=1h", "unknown key \"session.idle\"");
     check("auto_flush=perhaps", "auto_flush = \"perhaps\" (from --set) is not valid: want true or false");
-    check("flush_interval=-1", "flush_interval = -1 (from --set) is not valid: want a whole number from 0 to 2147483647");
+    check(
+        "flush_interval=-1",
+        "flush_interval = -1 (from --set) is not valid: want a whole number from 0 to 2147483647",
+    );
     check("flush_interval=3000000000", "flush_interval = 3000000000");
     check("flush_limitition=0", "flush_limitition = \"0\"");
     check("num_replicas=1", "num_replicas = 1 (from --set) is not valid: want at most num_nodes - 1 = 0");
@@ -162,7 +169,7 @@ fn secrets_are_not_printed() {
     let loaded = with_set(&["etcd.user=root", "etcd.password=hush"]);
     assert_eq!(loaded.config.etcd.password, "hush");
     assert!(!loaded.settings.dump().contains("hush"));
-    assert!(!format!("{loaded:?}").contains("\"hush\"") || !format!("{:?}", loaded.config).contains("hush"));
+    assert!(!format!("{loaded:?}").contains("hush"));
     assert!(!refusal(&sources(&[], &["etcd.password=hush"])).contains("hush"));
 }
 

@@ -30,20 +30,42 @@ impl Readiness {
 
     /// What stands in the way of serving, if anything does.
     pub async fn check(&self, engine: &Engine) -> Result<(), String> {
+        self.state()?;
+        match tokio::time::timeout(PROBE_TIMEOUT, probe(engine)).await {
+            Ok(result) => result,
+            Err(_) => Err(format!("metadata or object store did not answer within {} s", PROBE_TIMEOUT.as_secs())),
+        }
+    }
+
+    fn state(&self) -> Result<(), String> {
         if self.stopping.load(Ordering::Acquire) {
             return Err("the process is shutting down".to_owned());
         }
         if !self.serving.load(Ordering::Acquire) {
             return Err("the process is starting".to_owned());
         }
-        match tokio::time::timeout(PROBE_TIMEOUT, probe(engine)).await {
-            Ok(result) => result,
-            Err(_) => Err(format!("metadata or object store did not answer within {} s", PROBE_TIMEOUT.as_secs())),
-        }
+        Ok(())
     }
 }
 
 async fn probe(engine: &Engine) -> Result<(), String> {
     engine.meta.get(USER_LIST).await.map_err(|error| format!("metadata: {error}"))?;
     engine.data.probe().await.map_err(|error| format!("object store: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_serving_process_is_ready_and_a_stopping_one_never_again() {
+        let readiness = Readiness::default();
+        assert!(readiness.state().unwrap_err().contains("starting"));
+        readiness.serving();
+        assert_eq!(readiness.state(), Ok(()));
+        readiness.stopping();
+        assert!(readiness.state().unwrap_err().contains("shutting down"));
+        readiness.serving();
+        assert!(readiness.state().is_err());
+    }
 }

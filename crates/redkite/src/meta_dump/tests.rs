@@ -1,4 +1,5 @@
 use redkite_meta::{MemoryStore, Op, Txn};
+use serde_json::json;
 
 use super::*;
 
@@ -14,7 +15,7 @@ async fn store(keys: &[(&str, &'static str)]) -> MemoryStore {
 #[tokio::test]
 async fn values_are_json_where_they_can_be() {
     let store = store(&[("/a", "{\"b\": [1, 2]}"), ("/b", "no json"), ("/a", "18446744073709551615")]).await;
-    let text = lines(&store).await.unwrap();
+    let text = lines(&store, false).await.unwrap();
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let want = [
         json!({"key": "/a", "value": 18446744073709551615u64, "create_revision": 2, "mod_revision": 4}),
@@ -32,9 +33,11 @@ async fn keys_of_others_are_left_out_of_a_shared_store() {
         (USER_LIST, "[\"bob\",\"alice\"]"),
     ])
     .await;
-    let text = lines_of_users(&store).await.unwrap();
-    let keys: Vec<String> =
-        text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["key"].as_str().unwrap().to_owned()).collect();
+    let text = lines(&store, true).await.unwrap();
+    let keys: Vec<String> = text
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["key"].as_str().unwrap().to_owned())
+        .collect();
     assert_eq!(keys, ["/alice/collection_list", "/bob/.head", USER_LIST]);
-    assert_eq!(lines_of_users(&MemoryStore::new()).await.unwrap(), "");
+    assert_eq!(lines(&MemoryStore::new(), true).await.unwrap(), "");
 }

@@ -15,9 +15,11 @@ pub(super) fn default_value(field: &FieldSchema, ty: DataType, value: &ValueFiel
     };
     let scalar = match (ty, data) {
         (DataType::Bool, Data::BoolData(value)) => Scalar::Bool(*value),
-        (DataType::Int8, Data::IntData(value)) => small_int(field, *value, i8::MIN.into(), i8::MAX.into())?,
-        (DataType::Int16, Data::IntData(value)) => small_int(field, *value, i16::MIN.into(), i16::MAX.into())?,
-        (DataType::Int32, Data::IntData(value)) => Scalar::Int(i64::from(*value)),
+        (DataType::Int8 | DataType::Int16 | DataType::Int32, Data::IntData(value)) => {
+            small_int(field, ty, i64::from(*value))?
+        }
+        // pymilvus sends every plain Python integer so.
+        (DataType::Int8 | DataType::Int16 | DataType::Int32, Data::LongData(value)) => small_int(field, ty, *value)?,
         (DataType::Int64, Data::LongData(value)) => Scalar::Int(*value),
         (DataType::Float, Data::FloatData(value)) => finite(field, f64::from(*value))?,
         (DataType::Double, Data::DoubleData(value)) => finite(field, *value)?,
@@ -48,12 +50,17 @@ pub(super) fn default_value(field: &FieldSchema, ty: DataType, value: &ValueFiel
     Ok(Some(scalar))
 }
 
-fn small_int(field: &FieldSchema, value: i32, min: i32, max: i32) -> WireResult<Scalar> {
+fn small_int(field: &FieldSchema, ty: DataType, value: i64) -> WireResult<Scalar> {
+    let (min, max) = match ty {
+        DataType::Int8 => (i8::MIN.into(), i8::MAX.into()),
+        DataType::Int16 => (i16::MIN.into(), i16::MAX.into()),
+        _ => (i32::MIN.into(), i32::MAX.into()),
+    };
     if !(min..=max).contains(&value) {
         let what = format!("the default value of field {} is out of range", field.name);
         return Err(invalid_value(what, format!("[{min}, {max}]"), value));
     }
-    Ok(Scalar::Int(i64::from(value)))
+    Ok(Scalar::Int(value))
 }
 
 fn finite(field: &FieldSchema, value: f64) -> WireResult<Scalar> {

@@ -52,6 +52,15 @@ fn an_unset_default_is_none() {
     assert_eq!(schema.field("text").unwrap().data_type, DataType::VarChar { max_length: 16 });
 }
 
+#[test]
+fn a_default_of_a_small_integer_may_be_a_long_as_pymilvus_sends_it() {
+    let mut message = every_type_message();
+    let field = message.fields.iter_mut().find(|field| field.name == "int8").unwrap();
+    field.default_value = Some(ValueField { data: Some(Value::LongData(-8)) });
+    let schema = schema_from_message(message).unwrap();
+    assert_eq!(schema.field("int8").unwrap().default, Some(Scalar::Int(-8)));
+}
+
 /// The schema with every type after `change`, which must make it wrong.
 fn refused(change: impl FnOnce(&mut CollectionSchema)) -> WireError {
     let mut message = every_type_message();
@@ -148,6 +157,8 @@ fn wrong_defaults_are_refused() {
     let cases = [
         (default("int8", Value::IntData(128)), "the default value of field int8 is out of range"),
         (default("int16", Value::IntData(-40_000)), "[expected=[-32768, 32767]][actual=-40000]"),
+        (default("int16", Value::LongData(40_000)), "[expected=[-32768, 32767]][actual=40000]"),
+        (default("int32", Value::LongData(1 << 31)), "[expected=[-2147483648, 2147483647]][actual=2147483648]"),
         (
             default("int64", Value::IntData(1)),
             "type (Int64) of field (int64) is not equal to the type of its default_value",

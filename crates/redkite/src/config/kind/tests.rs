@@ -30,14 +30,15 @@ fn addresses_have_a_host_and_a_port() {
     for text in ["127.0.0.1:19530", "0.0.0.0:0", "localhost:65535", "[::1]:80"] {
         assert!(is_address(text), "{text}");
     }
-    for text in ["", "19530", ":19530", "localhost", "localhost:x", "127.0.0.1:65536", "::1:80", "http://a:1", "a b:1"] {
+    for text in ["", "19530", ":19530", "localhost", "localhost:x", "127.0.0.1:65536", "::1:80", "http://a:1", "a b:1"]
+    {
         assert!(!is_address(text), "{text}");
     }
 }
 
 #[test]
 fn text_is_read_as_its_kind_has_it() {
-    let check = |kind: Kind, text: &str, want: Value| assert_eq!(kind.from_text(text), want, "{text:?}");
+    let check = |kind: Kind, text: &str, want: Value| assert_eq!(kind.read_text(text), want, "{text:?}");
     let string = |text: &str| Value::String(text.to_owned());
     let list = |parts: &[&str]| Value::Array(parts.iter().map(|part| string(part)).collect());
     check(Kind::Bool, "true", Value::Boolean(true));
@@ -57,7 +58,7 @@ fn text_is_read_as_its_kind_has_it() {
 #[test]
 fn values_are_checked_and_read() {
     let good = |kind: Kind, text: &str, plain: Value| {
-        let reading = kind.check(kind.from_text(text)).unwrap_or_else(|reason| panic!("{text:?}: {reason}"));
+        let reading = kind.check(kind.read_text(text)).unwrap_or_else(|reason| panic!("{text:?}: {reason}"));
         assert_eq!(reading.plain, plain, "{text:?}");
     };
     good(Kind::Integer { min: 0, max: 9 }, "9", Value::Integer(9));
@@ -73,7 +74,7 @@ fn values_are_checked_and_read() {
 #[test]
 fn what_is_refused_says_what_would_be_valid() {
     let bad = |kind: Kind, text: &str, want: &str| {
-        let reason = kind.check(kind.from_text(text)).expect_err(text);
+        let reason = kind.check(kind.read_text(text)).expect_err(text);
         assert!(reason.contains(want), "{text:?}: {reason}");
     };
     bad(Kind::Bool, "1", "true or false");
