@@ -17,5 +17,8 @@ pub fn line(kv: &KeyValue) -> String {
         Ok(text) => text.to_owned(),
         Err(_) => format!("({} bytes, not text)", kv.value.len()),
     };
-    format!("{}\tcreated={} modified={} version={}{lease}\t{value}", kv.key, kv.create_revision, kv.mod_revision, kv.version)
+    format!(
+        "{}\tcreated={} modified={} version={}{lease}\t{value}",
+        kv.key, kv.create_revision, kv.mod_revision, kv.version
+    )
 }

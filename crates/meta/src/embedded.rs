@@ -130,10 +130,8 @@ impl Drop for EmbeddedStore {
     /// Waits for what was queued and for the file to be closed, so that it can be opened again at once.
     fn drop(&mut self) {
         self.queue = None;
-        if let Some(writer) = self.writer.take() {
-            if writer.join().is_err() {
-                tracing::error!("the metadata writer had died");
-            }
+        if self.writer.take().is_some_and(|writer| writer.join().is_err()) {
+            tracing::error!("the metadata writer had died");
         }
     }
 }

@@ -30,7 +30,6 @@ pub use error::{Error, Result};
 pub use etcd::{EtcdOptions, EtcdStore, EtcdTls};
 pub use memory::MemoryStore;
 pub use store::{
-    TXN_BYTES_MAX, TXN_OPS_MAX,
     Compare, CompareOp, CompareTarget, Event, KeyRange, KeyValue, LeaseId, MetaStore, Op, OpResult, RangeRequest,
-    RangeResponse, Txn, TxnResponse, WatchBatch, WatchStream,
+    RangeResponse, TXN_BYTES_MAX, TXN_OPS_MAX, Txn, TxnResponse, WatchBatch, WatchStream,
 };

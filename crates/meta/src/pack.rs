@@ -18,7 +18,10 @@ impl Txn {
         let count = then.len();
         let level = compares.len().max(otherwise.len());
         let then = pack(then, level, TXN_OPS_MAX).ok_or_else(|| {
-            Error::Invalid(format!("{count} operations beside {} compares do not fit into one transaction", compares.len()))
+            Error::Invalid(format!(
+                "{count} operations beside {} compares do not fit into one transaction",
+                compares.len()
+            ))
         })?;
         Ok(Txn { compares, then, otherwise })
     }

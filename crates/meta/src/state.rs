@@ -23,8 +23,8 @@ use std::time::Duration;
 use imbl::OrdMap;
 use redkite_types::Revision;
 
-pub use self::chain::Record;
 use self::chain::Chain;
+pub use self::chain::Record;
 use self::lease::Lease;
 use crate::{Error, Event, KeyRange, KeyValue, LeaseId, RangeRequest, RangeResponse, Result, WatchBatch, validate};
 

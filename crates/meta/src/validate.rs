@@ -6,7 +6,7 @@
 //! Operations per transaction: a level may have [`TXN_OPS_MAX`] compares, and as many operations a branch, minus the
 //! size of every level around it (the largest of its three lists). 64 nested transactions of 64 puts just fit.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use redkite_types::Revision;
@@ -118,8 +118,8 @@ fn range_bytes(range: &KeyRange) -> usize {
 /// The keys that a list of operations may change.
 #[derive(Default)]
 struct Touched<'t> {
-    puts: HashSet<&'t str>,
-    deleted_keys: HashSet<&'t str>,
+    puts: BTreeSet<&'t str>,
+    deleted_keys: BTreeSet<&'t str>,
     deleted_ranges: Vec<&'t KeyRange>,
 }
 

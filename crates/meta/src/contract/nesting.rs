@@ -96,9 +96,8 @@ pub(super) async fn a_key_is_changed_once_at_most(store: Store) {
     let put = || store.put_op("a", "1");
     let delete = || Op::Delete(store.exact("a"));
     let sweep = || Op::Delete(KeyRange::Prefix(store.prefix.clone()));
-    let either = |then, otherwise| {
-        Op::Txn(Txn { compares: vec![Compare::absent(store.key("absent"))], then, otherwise })
-    };
+    let either =
+        |then, otherwise| Op::Txn(Txn { compares: vec![Compare::absent(store.key("absent"))], then, otherwise });
     let table = [
         ("put, put", vec![put(), put()], false),
         ("put, delete", vec![put(), delete()], false),
@@ -133,7 +132,10 @@ pub(super) async fn what_is_refused_did_not_happen(store: Store) {
         ("empty deleted key", vec![store.put_op("a", "2"), Op::Delete(KeyRange::Exact(String::new()))]),
         ("empty prefix", vec![store.put_op("a", "2"), Op::Range(KeyRange::Prefix(String::new()))]),
         ("too long", vec![store.put_op("a", "2"), store.put_op("b", &long)]),
-        ("too long together", vec![store.put_op("a", &long[..long.len() / 2]), store.put_op("b", &long[..long.len() / 2])]),
+        (
+            "too long together",
+            vec![store.put_op("a", &long[..long.len() / 2]), store.put_op("b", &long[..long.len() / 2])],
+        ),
     ];
     for (what, then) in table {
         let answer = store.try_then(then).await;

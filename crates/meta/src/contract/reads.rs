@@ -25,7 +25,8 @@ pub(super) async fn sets_of_keys(store: Store) {
         assert_eq!(names, want, "{range:?}");
         assert!(!answer.more);
     }
-    for range in [KeyRange::Exact(String::new()), KeyRange::Prefix(String::new()), between("b", "b"), between("b", "a")] {
+    for range in [KeyRange::Exact(String::new()), KeyRange::Prefix(String::new()), between("b", "b"), between("b", "a")]
+    {
         let answer = store.inner.range(RangeRequest::new(range.clone())).await;
         assert!(matches!(answer, Err(Error::Invalid(_))), "{range:?}");
     }
@@ -81,7 +82,9 @@ pub(super) async fn more_than_four_megabytes_at_one_revision(store: Store) {
     for i in 0..40 {
         store.put(&format!("large/{i:02}"), &large).await;
     }
-    let puts = |generation: usize| (0..4_000).map(|i| store.put_op(&format!("small/{i:04}"), &generation.to_string())).collect();
+    let puts = |generation: usize| {
+        (0..4_000).map(|i| store.put_op(&format!("small/{i:04}"), &generation.to_string())).collect()
+    };
     let overwrite = |generation| store.inner.txn(Txn::packed(Vec::new(), puts(generation), Vec::new()).unwrap());
     overwrite(0).await.unwrap();
     let writing = async {

@@ -76,7 +76,9 @@ pub(super) async fn compares_of_every_kind(store: Store) {
     }
     // All have to hold, and a deleted key is an absent one.
     store.delete("there").await;
-    for (second, want) in [(Compare::absent(store.key("other")), true), (Compare::created_at(store.key("there"), created), false)] {
+    for (second, want) in
+        [(Compare::absent(store.key("other")), true), (Compare::created_at(store.key("there"), created), false)]
+    {
         let compares = vec![Compare::absent(store.key("there")), second];
         assert_eq!(store.inner.txn(Txn { compares, ..Txn::default() }).await.unwrap().succeeded, want);
     }

@@ -18,7 +18,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use redb::{Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition, TableError};
+use redb::{
+    Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition, TableError,
+};
 use redkite_types::Revision;
 
 use super::codec;
@@ -201,7 +203,8 @@ fn check_format(path: &Path, format: i64) -> Result<()> {
 fn open_database(path: &Path) -> Result<(Database, bool)> {
     let io = |source| Error::Io { what: format!("open {}", path.display()), source };
     let created = !path.try_exists().map_err(io)?;
-    let file = std::fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(io)?;
+    let file =
+        std::fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(io)?;
     let backend = ReservingFile::new(file).map_err(io)?;
     // A damaged file must be an error, whatever redb does on its way to find out.
     let opened = std::panic::catch_unwind(AssertUnwindSafe(|| {

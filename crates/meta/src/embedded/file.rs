@@ -39,11 +39,17 @@ impl StorageBackend for ReservingFile {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         full_disk("meta-embedded-grow")?;
-        if len > self.inner.len()? {
-            match rustix::fs::fallocate(&self.file, FallocateFlags::empty(), 0, len) {
+        let current = self.inner.len()?;
+        if len > current {
+            // Without touching the length: redb does not open a file whose length it did not choose.
+            match rustix::fs::fallocate(&self.file, FallocateFlags::KEEP_SIZE, 0, len) {
                 // Not every file system can reserve; then a full disk shows when it is written to.
                 Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => {}
-                Err(error) => return Err(error.into()),
+                Err(error) => {
+                    // Gives back what could be reserved.
+                    self.inner.set_len(current)?;
+                    return Err(error.into());
+                }
             }
         }
         self.inner.set_len(len)
@@ -92,3 +98,6 @@ impl StorageBackend for ReservingFile {
 fn full_disk(name: &'static str) -> io::Result<()> {
     failpoint::step(name).map_err(|_| Errno::NOSPC.into())
 }
+
+#[cfg(test)]
+mod tests;

@@ -145,12 +145,12 @@ impl Writer {
 
     /// Finds out about a commit whose end is unknown, if there is one.
     fn settle(&mut self) -> std::result::Result<(), Failure> {
-        if self.unsettled.is_some() && self.disk.settle()? {
-            if let Some(state) = self.unsettled.take() {
-                self.published.publish(state);
+        if let Some(state) = &self.unsettled {
+            if self.disk.settle()? {
+                self.published.publish(state.clone());
             }
+            self.unsettled = None;
         }
-        self.unsettled = None;
         Ok(())
     }
 

@@ -60,7 +60,10 @@ pub(super) fn sort(call: Call, what: &str, revision: Option<Revision>, error: Et
 
 fn sort_status(call: Call, what: &str, revision: Option<Revision>, status: &Status) -> Failure {
     let message = status.message();
-    let text = || format!("{what}: etcd says {:?}: {message}", status.code());
+    let text = || match root_cause(status) {
+        Some(cause) if cause != message => format!("{what}: {:?}: {message}: {cause}", status.code()),
+        _ => format!("{what}: {:?}: {message}", status.code()),
+    };
     let asked = revision.unwrap_or(Revision::ZERO);
     match status.code() {
         Code::OutOfRange if message.contains("has been compacted") => {
@@ -73,9 +76,11 @@ fn sort_status(call: Call, what: &str, revision: Option<Revision>, status: &Stat
             Call::Write => Failure::Final(Error::OutcomeUnknown(text())),
         },
         Code::NotFound if message.contains("lease not found") => Failure::Final(Error::LeaseNotFound(0)),
-        Code::ResourceExhausted if message.contains("database space exceeded") => Failure::Final(Error::NoSpace(format!(
-            "{what}: etcd's database is full; delete or raise its quota, compact, defragment, then disarm its alarm"
-        ))),
+        Code::ResourceExhausted if message.contains("database space exceeded") => {
+            Failure::Final(Error::NoSpace(format!(
+                "{what}: etcd's database is full; delete or raise its quota, compact, defragment, then disarm its alarm"
+            )))
+        }
         // Refused before it was proposed.
         Code::ResourceExhausted if message.contains("too many requests") => {
             Failure::Transient(Error::Unavailable(text()))
@@ -100,14 +105,15 @@ fn unanswered(call: Call, text: String) -> Error {
 
 /// Whether the request never left, because there was no connection to send it on.
 fn never_connected(status: &Status) -> bool {
-    let mut cause = std::error::Error::source(status);
-    while let Some(error) = cause {
-        if error.is::<ConnectError>() {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
+    causes(status).any(|cause| cause.is::<ConnectError>())
+}
+
+fn root_cause(status: &Status) -> Option<String> {
+    causes(status).last().map(|cause| cause.to_string())
+}
+
+fn causes(status: &Status) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+    std::iter::successors(std::error::Error::source(status), |cause| cause.source())
 }
 
 #[cfg(test)]

@@ -102,8 +102,8 @@ impl Page {
     }
 
     fn resize(&mut self, keys: usize, bytes: usize) {
-        if keys > 0 {
-            self.keys = (PAGE_BYTES / (bytes / keys).max(1)).clamp(1, PAGE_KEYS_MAX);
+        if let Some(bytes_per_key) = bytes.checked_div(keys) {
+            self.keys = (PAGE_BYTES / bytes_per_key.max(1)).clamp(1, PAGE_KEYS_MAX);
         }
     }
 

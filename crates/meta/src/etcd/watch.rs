@@ -17,7 +17,12 @@ use super::{backoff, convert};
 use crate::{Error, Event, KeyRange, Result, WatchBatch, WatchStream, metrics, validate};
 
 /// Opens a watch; an error if etcd cannot be reached now. Later it is taken up again for ever.
-pub(super) async fn open(client: WatchClient, timeout: Duration, range: KeyRange, from: Revision) -> Result<WatchStream> {
+pub(super) async fn open(
+    client: WatchClient,
+    timeout: Duration,
+    range: KeyRange,
+    from: Revision,
+) -> Result<WatchStream> {
     validate::check_range(&range)?;
     let assembly = Assembly::new(from.max(Revision(2)));
     let mut watch = Watch { client, timeout, range, connection: None, assembly, failures: 0, ended: false };

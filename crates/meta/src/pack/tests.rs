@@ -1,3 +1,5 @@
+//! Packed transactions fit, keep their order, or are refused.
+
 use super::*;
 use crate::validate;
 
@@ -17,7 +19,9 @@ fn keys(ops: &[Op]) -> Vec<&str> {
 
 #[test]
 fn packed_transactions_fit_and_keep_the_order() {
-    for (compares, ops) in [(0, 0), (1, 128), (1, 129), (128, 128), (2, 4096), (2, 4097), (100, 2800), (120, 600), (3, 20_000)] {
+    for (compares, ops) in
+        [(0, 0), (1, 128), (1, 129), (128, 128), (2, 4096), (2, 4097), (100, 2800), (120, 600), (3, 20_000)]
+    {
         let compares: Vec<_> = (0..compares).map(|i| Compare::absent(format!("/c{i}"))).collect();
         let what = format!("{} compares, {ops} operations", compares.len());
         let txn = Txn::packed(compares, puts(ops), Vec::new()).unwrap();

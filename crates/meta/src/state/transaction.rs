@@ -45,7 +45,7 @@ impl State {
 
     fn holds(&self, compare: &Compare) -> bool {
         let record = self.live(&compare.key);
-        let number = |of: fn(&Record) -> i64| record.map_or(0, |record| of(record));
+        let number = |of: fn(&Record) -> i64| record.map_or(0, of);
         let order = match &compare.target {
             CompareTarget::CreateRevision(given) => number(|record| record.create_revision.0).cmp(&given.0),
             CompareTarget::ModRevision(given) => number(|record| record.revision.0).cmp(&given.0),

@@ -4,9 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redb::{Database, TableDefinition};
-use redkite_meta::{
-    EmbeddedOptions, EmbeddedStore, Error, ManualClock, MetaStore, Op, RangeRequest, Txn, contract,
-};
+use redkite_meta::{EmbeddedOptions, EmbeddedStore, Error, ManualClock, MetaStore, Op, RangeRequest, Txn, contract};
 use redkite_types::Revision;
 
 use crate::{FAILPOINTS, everything, listing, next_batch, open, put, put_txn, value};
@@ -182,7 +180,13 @@ async fn a_damaged_file_is_an_error() {
 }
 
 fn find_all(haystack: &[u8], needle: &[u8]) -> Vec<usize> {
-    haystack.windows(needle.len()).enumerate().filter(|(_, window)| *window == needle).map(|(at, _)| at).step_by(7).collect()
+    haystack
+        .windows(needle.len())
+        .enumerate()
+        .filter(|(_, window)| *window == needle)
+        .map(|(at, _)| at)
+        .step_by(7)
+        .collect()
 }
 
 #[tokio::test]

@@ -45,13 +45,17 @@ async fn a_lost_reply_leaves_the_outcome_unknown() {
         let written = round.to_string();
         let answer = put(&network.store, "/a", &written).await;
         assert!(matches!(answer, Err(Error::OutcomeUnknown(_))), "{fault:?}: {answer:?}");
-        assert_eq!(value(&network.direct, "/a").await.unwrap(), written, "{fault:?}");
+        if fault == Fault::Stall {
+            // The request got through. A cut may come on any byte of etcd's, before the request as well as after it.
+            let happened = async { while value(&network.direct, "/a").await.unwrap() != written {} };
+            tokio::time::timeout(PATIENCE, happened).await.expect("the request never arrives");
+        }
         network.proxy.set(Direction::Both, Fault::None);
         network.proxy.reset();
         recovered(&network.store).await;
         // Once, not twice: nothing was tried again.
-        let kv = network.direct.get("/a").await.unwrap().unwrap();
-        assert_eq!(kv.version, 2 * (round as i64 + 1), "{fault:?}");
+        let version = network.direct.get("/a").await.unwrap().unwrap().version;
+        assert!(version <= 2 * (round as i64 + 1), "{fault:?}: version {version}");
     }
 }
 

@@ -21,10 +21,10 @@ async fn child() {
     let store = open(&PathBuf::from(directory));
     let start: u64 = value(&store, "/count").await.map_or(0, |text| text.parse().unwrap());
     for count in start + 1.. {
-        if count == start + 4 {
-            if let Ok(failpoint) = std::env::var(DIES_AT) {
-                fail::cfg(failpoint, "return(abort)").unwrap();
-            }
+        if let Ok(failpoint) = std::env::var(DIES_AT)
+            && count == start + 4
+        {
+            fail::cfg(failpoint, "return(abort)").unwrap();
         }
         let ops = vec![Op::put("/count", count.to_string()), Op::put(format!("/entry/{count:08}"), vec![b'x'; 500])];
         store.txn(Txn { compares: vec![Compare::absent("/never")], then: ops, otherwise: Vec::new() }).await.unwrap();

@@ -6,8 +6,8 @@ use std::time::Duration;
 use rand::RngExt as _;
 use redkite_meta::state::State;
 use redkite_meta::{
-    Clock, Compare, EmbeddedOptions, EmbeddedStore, KeyRange, LeaseId, ManualClock, MetaStore, Op, RangeRequest, Result,
-    Txn,
+    Clock, Compare, EmbeddedOptions, EmbeddedStore, KeyRange, LeaseId, ManualClock, MetaStore, Op, RangeRequest,
+    Result, Txn,
 };
 use redkite_testkit::Seeded;
 use redkite_types::Revision;
@@ -61,7 +61,13 @@ async fn check(store: &EmbeddedStore, model: &State) {
     }
 }
 
-async fn step(random: &mut Seeded, store: &EmbeddedStore, model: &mut State, leases: &mut Vec<LeaseId>, clock: &ManualClock) {
+async fn step(
+    random: &mut Seeded,
+    store: &EmbeddedStore,
+    model: &mut State,
+    leases: &mut Vec<LeaseId>,
+    clock: &ManualClock,
+) {
     match random.rng.random_range(0..30) {
         0 => {
             let ttl = Duration::from_secs(random.rng.random_range(1..100));

@@ -1,3 +1,5 @@
+//! Round trips, the exact bytes of the format, damage.
+
 use super::*;
 
 fn put(key: &str, value: &str, lease: Option<i64>) -> Record {
@@ -12,11 +14,8 @@ fn put(key: &str, value: &str, lease: Option<i64>) -> Record {
 }
 
 fn change() -> Change {
-    let records = vec![
-        put("/a", "value", None),
-        put("/b", "", Some(9)),
-        Record::deletion(Arc::from("/ä"), Revision(7)),
-    ];
+    let records =
+        vec![put("/a", "value", None), put("/b", "", Some(9)), Record::deletion(Arc::from("/ä"), Revision(7))];
     Change { revision: Revision(7), records: records.into_iter().map(Arc::new).collect() }
 }
 

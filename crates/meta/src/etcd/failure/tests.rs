@@ -1,3 +1,5 @@
+//! The table of what each failure means.
+
 use std::time::Duration;
 
 use super::*;

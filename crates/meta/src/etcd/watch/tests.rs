@@ -1,3 +1,5 @@
+//! Fragments, breaks and endings, from made-up responses.
+
 use etcd_client::proto::{PbEvent, PbKeyValue, PbResponseHeader, PbWatchResponse};
 
 use super::*;
