@@ -3,7 +3,7 @@
 //! - `cli`, `config`: what was asked for; everything is checked before anything is opened.
 //! - `standalone`, `demo`, `meta_dump`: one file a command.
 //! - `server`: a serving process from start to end; `engine`: the parts of a node; `data_dir`: its directory.
-//! - `http`, `metrics`, `telemetry`, `banner`: what operators see.
+//! - `memory`: gives unused memory back. `http`, `metrics`, `telemetry`, `banner`: what operators see.
 //!
 //! Exit codes: 0 success; 1 something failed; 2 the command line or the configuration is wrong.
 
@@ -17,6 +17,7 @@ mod engine;
 mod failpoints;
 mod http;
 mod limits;
+mod memory;
 mod meta_dump;
 mod metadata;
 mod metrics;

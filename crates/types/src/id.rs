@@ -249,7 +249,9 @@ mod tests {
 
     #[test]
     fn a_following_id_sorts_behind() {
-        for (nonce, revision, random) in [(7, 9, 0), (7, 9, u64::MAX), (u64::MAX, 9, 0), (u64::MAX, 9, 5), (7, 3, 1), (7, 11, 0)] {
+        for (nonce, revision, random) in
+            [(7, 9, 0), (7, 9, u64::MAX), (u64::MAX, 9, 0), (u64::MAX, 9, 5), (7, 3, 1), (7, 11, 0)]
+        {
             let first = FragmentId::new(Revision(9), nonce);
             let next = first.following(Revision(revision), random);
             assert!(next > first && next.revision() >= Revision(revision), "{first} {next}");
@@ -258,7 +260,14 @@ mod tests {
 
     #[test]
     fn what_is_no_stamp_is_refused() {
-        for text in ["", "-", "1-2", "0000000000000000001-000000000000000G", "../../etc/passwd", "+000000000000000001-0000000000000000"] {
+        for text in [
+            "",
+            "-",
+            "1-2",
+            "0000000000000000001-000000000000000G",
+            "../../etc/passwd",
+            "+000000000000000001-0000000000000000",
+        ] {
             assert!(text.parse::<FragmentId>().is_err(), "{text:?}");
         }
     }
