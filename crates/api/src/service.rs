@@ -13,6 +13,7 @@ mod indexes;
 mod loading;
 mod output;
 mod queries;
+mod search_by_ids;
 mod searches;
 mod system;
 mod timestamps;

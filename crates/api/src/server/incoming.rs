@@ -19,6 +19,9 @@ const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 /// Kernel probes find peers that vanished before they spoke HTTP/2, where no ping can.
 const TCP_KEEPALIVE: TcpKeepalive =
     TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15)).with_retries(4);
+/// Connections that may wait to be accepted; the kernel caps it. All clients of a restarted server come back at once, and
+/// one that finds no room is made to wait for a second.
+const WAITING_MAX: i32 = 4_096;
 
 struct State {
     listener: TcpListener,
@@ -33,6 +36,10 @@ pub(super) fn accept(
     policy: Arc<dyn AcceptPolicy>,
     events: Arc<dyn ConnectionEvents>,
 ) -> impl Stream<Item = io::Result<ClientStream<TcpStream>>> {
+    // Whoever opened the port let far fewer wait.
+    if let Err(error) = SockRef::from(&listener).listen(WAITING_MAX) {
+        tracing::debug!(%error, "the queue of waiting connections could not be made longer");
+    }
     let state = State { listener, policy, events, next_id: 1 };
     futures::stream::unfold(state, async |mut state| {
         let stream = state.next().await;

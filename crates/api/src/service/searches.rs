@@ -10,6 +10,7 @@ use redkite_types::{DataType, Field, Metric};
 use super::errors::filter_error;
 use super::output::Output;
 use super::queries::{key_name, resolve_for_reading, status_with};
+use super::search_by_ids::vectors_of_ids;
 use super::{Call, Shared};
 use crate::convert::keys::{array_to_keys, keys_to_ids};
 use crate::convert::params::{SearchParams, search_params};
@@ -18,7 +19,7 @@ use crate::convert::templates::templates;
 use crate::proto::milvus as wire;
 use crate::proto::milvus::search_request::SearchInput;
 use crate::proto::schema::{SearchIteratorV2Results, SearchResultData};
-use crate::status::{WireError, WireResult, invalid_parameter, unsupported};
+use crate::status::{WireError, WireResult, invalid_parameter};
 
 pub(super) async fn search(shared: &Shared, call: Call<wire::SearchRequest>) -> WireResult<wire::SearchResults> {
     let params = search_params(&call.message)?;
@@ -36,9 +37,13 @@ pub(super) async fn search(shared: &Shared, call: Call<wire::SearchRequest>) -> 
     let field = vector_field(&record, params.anns_field.as_deref())?;
     let metric = metric_of(&record, field, params.metric)?;
     params.range.check(metric)?;
-    let vectors = match request.search_input {
-        Some(SearchInput::PlaceholderGroup(group)) => query_vectors(field, group, request.nq)?,
-        Some(SearchInput::Ids(_)) => return Err(unsupported("a search by ids")),
+    let (queries, count) = match request.search_input {
+        Some(SearchInput::PlaceholderGroup(group)) => {
+            let vectors = query_vectors(field, group, request.nq)?;
+            let count = vectors.count;
+            (little_endian(vectors), count)
+        }
+        Some(SearchInput::Ids(ids)) => vectors_of_ids(shared, &resolved, &record, field, ids).await?,
         None => return Err(invalid_parameter("the search has no query vectors")),
     };
     let values = templates(request.expr_template_values)?;
@@ -46,13 +51,12 @@ pub(super) async fn search(shared: &Shared, call: Call<wire::SearchRequest>) -> 
         .map_err(|error| filter_error(&request.dsl, &error))?;
     let output = Output::new(&record.schema, &request.output_fields, false)?;
     let warning = shared.ingest.unflushed_warning(call.client, record.id, &request.collection_name);
-    let count = vectors.count;
     let page = params.iterator.as_ref().filter(|iterator| iterator.is_v2);
     let search = SearchRequest {
         collection: resolved.collection.clone(),
         vector: field.id,
         metric,
-        queries: little_endian(vectors),
+        queries,
         filter: Arc::new(filter),
         limit: page.and_then(|page| page.batch_size).unwrap_or(params.top_k),
         offset: params.offset,
