@@ -58,7 +58,8 @@ pub struct BlockOp {
 }
 
 impl BlockOp {
-    fn bytes(&self) -> u64 {
+    /// Bytes it holds in memory.
+    pub(crate) fn bytes(&self) -> u64 {
         match &self.kind {
             OpKind::Insert(batch) | OpKind::Upsert(batch) | OpKind::Replace { batch, .. } => {
                 batch.get_array_memory_size() as u64
@@ -83,6 +84,9 @@ impl BlockOp {
 pub struct Block {
     ops: Vec<BlockOp>,
     bytes: u64,
+    /// Rows to be added per collection, and operations that delete: kept up to date, as they are told after each operation.
+    rows: HashMap<CollectionId, u64>,
+    deletes: u64,
     /// What the client asked for, whatever became of it since; per collection, as one may be discarded.
     asked: BTreeMap<CollectionId, Asked>,
     /// How many of `ops` are in the digests of `asked`.
@@ -105,8 +109,8 @@ impl std::fmt::Debug for Block {
 impl Block {
     /// Adds an operation at the end.
     pub fn push(&mut self, op: BlockOp) {
-        self.bytes += op.bytes();
         self.asked.entry(op.collection).or_default().ops += 1;
+        self.count(&op);
         self.ops.push(op);
     }
 
@@ -115,9 +119,26 @@ impl Block {
         if self.digested < self.ops.len()
             && let Some(op) = self.ops.pop()
         {
-            self.bytes -= op.bytes();
-            self.asked.entry(op.collection).or_default().ops -= 1;
+            if let Some(asked) = self.asked.get_mut(&op.collection) {
+                asked.ops -= 1;
+            }
+            self.asked.retain(|_, asked| asked.ops > 0);
+            self.recount();
         }
+    }
+
+    fn count(&mut self, op: &BlockOp) {
+        self.bytes += op.bytes();
+        *self.rows.entry(op.collection).or_default() += op.rows();
+        self.deletes += u64::from(!matches!(op.kind, OpKind::Insert(_) | OpKind::Uploaded(_)));
+    }
+
+    fn recount(&mut self) {
+        (self.bytes, self.deletes) = (0, 0);
+        self.rows.clear();
+        let ops = std::mem::take(&mut self.ops);
+        ops.iter().for_each(|op| self.count(op));
+        self.ops = ops;
     }
 
     /// The operations in order.
@@ -142,17 +163,12 @@ impl Block {
 
     /// Operations that delete or replace rows.
     pub fn deletes(&self) -> u64 {
-        let deletes = |op: &&BlockOp| !matches!(op.kind, OpKind::Insert(_) | OpKind::Uploaded(_));
-        self.ops.iter().filter(deletes).count() as u64
+        self.deletes
     }
 
     /// Rows to be added per collection.
-    pub fn rows_by_collection(&self) -> HashMap<CollectionId, u64> {
-        let mut rows = HashMap::new();
-        for op in &self.ops {
-            *rows.entry(op.collection).or_default() += op.rows();
-        }
-        rows
+    pub fn rows_by_collection(&self) -> &HashMap<CollectionId, u64> {
+        &self.rows
     }
 
     /// Drops the operations of one collection; returns how many the client had asked for.
@@ -167,7 +183,7 @@ impl Block {
         self.absorb_digest();
         self.ops.retain(|op| op.collection != collection);
         self.ops.extend(replacement);
-        self.bytes = self.ops.iter().map(BlockOp::bytes).sum();
+        self.recount();
         self.digested = self.ops.len();
     }
 
@@ -192,10 +208,13 @@ impl Block {
     }
 }
 
+/// What tells an upsert from other operations in a digest.
+const UPSERT: u8 = 2;
+
 fn digest_op(digest: &mut Xxh3, op: &BlockOp) {
     match &op.kind {
         OpKind::Insert(batch) => digest_batch(digest, 1, batch, &op.record),
-        OpKind::Upsert(batch) => digest_batch(digest, 2, batch, &op.record),
+        OpKind::Upsert(batch) => digest_batch(digest, UPSERT, batch, &op.record),
         OpKind::Replace { keys, batch } => {
             digest.update(format!("{keys:?}").as_bytes());
             digest_batch(digest, 4, batch, &op.record);
@@ -213,7 +232,8 @@ fn digest_batch(digest: &mut Xxh3, tag: u8, batch: &RecordBatch, record: &Collec
     digest.update(&[tag]);
     digest.update(&(batch.num_rows() as u64).to_le_bytes());
     for (field, column) in record.schema.fields.iter().zip(batch.columns()) {
-        if !(field.primary_key && field.auto_id) {
+        // The keys of an upsert say which rows it replaces, whoever assigned them.
+        if !(field.primary_key && field.auto_id) || tag == UPSERT {
             digest_data(digest, &column.to_data());
         }
     }

@@ -172,11 +172,7 @@ async fn dropped_name(database: &Database, id: CollectionId) -> String {
 }
 
 /// The collections of the parts, as they are now.
-async fn bind(
-    database: &Database,
-    catalog: &Catalog,
-    parts: &[Part],
-) -> std::result::Result<Collections, Failure> {
+async fn bind(database: &Database, catalog: &Catalog, parts: &[Part]) -> std::result::Result<Collections, Failure> {
     let mut collections = Vec::with_capacity(parts.len());
     for Part { staged, .. } in parts {
         let Some(collection) = catalog.collection_by_id(staged.collection) else {

@@ -124,6 +124,18 @@ impl Ingest {
         Ok(settled.outcome.committed)
     }
 
+    /// Publishes what automatic flushing still owes, before the node stops. Blocks whose flush is their client's own
+    /// matter stay as they are, and go with their connections.
+    pub async fn flush_owed(self: &Arc<Self>) {
+        let sessions: Vec<Arc<Session>> = self.registry.lock().sessions.values().cloned().collect();
+        for session in sessions {
+            // A session that is gone owes nothing any more.
+            if let Ok(turn) = session.turn(self.clone()).await {
+                turn.flush_owed().await;
+            }
+        }
+    }
+
     /// Number of sessions.
     pub fn session_count(&self) -> usize {
         self.registry.lock().sessions.len()

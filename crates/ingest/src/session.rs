@@ -111,8 +111,7 @@ pub struct WriteReport {
 impl Session {
     pub(crate) fn new(client: ClientId, total: Arc<AtomicU64>) -> Self {
         let buffered = Buffered { total, bytes: 0 };
-        let state =
-            State { block: Block::default(), buffered, unsettled: None, counted: 0, policy: Policy::default() };
+        let state = State { block: Block::default(), buffered, unsettled: None, counted: 0, policy: Policy::default() };
         let glance = Glance {
             ops: 0,
             deletes: 0,
@@ -200,8 +199,8 @@ impl Session {
 enum Work {
     /// The client asked: the block stays.
     Requested(FlushRequest),
-    /// A write into that collection, committed before it is answered: the write goes, the rest of the block stays.
-    Written(CollectionId),
+    /// A write that is committed before it is answered: the write goes, the rest of the block stays.
+    Written,
     /// Automatic: the block goes.
     Automatic,
 }
@@ -239,14 +238,13 @@ impl Turn {
     /// succeeds and is not when it fails.
     pub async fn submit(mut self, op: BlockOp) -> Result<WriteReport> {
         let policy = Policy::of(&op.record, self.ingest.options());
-        let collection = op.collection;
         self.make_room(&op).await?;
         self.state.block.push(op);
         self.state.counted += 1;
         self.state.policy.join(policy);
         self.changed();
         if self.state.policy.is_immediate() {
-            let flushed = in_background(self.run(Work::Written(collection))).await?;
+            let flushed = in_background(self.run(Work::Written)).await?;
             return Ok(WriteReport { revision: Some(flushed.revision) });
         }
         if self.state.policy.is_on() {
@@ -262,9 +260,7 @@ impl Turn {
     /// Refuses what would exceed the hard limit; uploads early what exceeds the soft one.
     async fn make_room(&mut self, op: &BlockOp) -> Result<()> {
         let (soft, hard) = (self.ingest.options().memory_soft_bytes, self.ingest.options().memory_hard_bytes);
-        let mut probe = Block::default();
-        probe.push(op.clone());
-        let bytes = probe.bytes();
+        let bytes = op.bytes();
         if self.state.block.bytes() + bytes > soft && !self.state.block.is_empty() {
             self.upload_early().await;
         }
@@ -282,8 +278,7 @@ impl Turn {
             let catalog = database.newest();
             // Dropped meanwhile, or not known here yet: the flush will tell.
             let Some(collection) = catalog.collection_by_id(id).cloned() else { continue };
-            let ops: Vec<BlockOp> =
-                self.state.block.ops().iter().filter(|op| op.collection == id).cloned().collect();
+            let ops: Vec<BlockOp> = self.state.block.ops().iter().filter(|op| op.collection == id).cloned().collect();
             match upload_early(&database, &catalog, &collection, &ops).await {
                 Ok(replacement) => self.state.block.replace(id, replacement),
                 Err(error) => tracing::warn!(%error, "rows could not be uploaded early and stay in memory"),
@@ -302,7 +297,7 @@ impl Turn {
         self.session.glance.lock().flushing = true;
         let result = match work {
             Work::Requested(request) => self.flush_requested(request).await,
-            Work::Written(collection) => self.flush_written(collection).await,
+            Work::Written => self.flush_written().await,
             Work::Automatic => self.flush_or_drop().await,
         };
         self.session.glance.lock().flushing = false;
@@ -356,6 +351,10 @@ impl Turn {
 
     /// Publishes the whole block as one atom.
     async fn publish(&mut self, named: Option<NamedFlush>) -> Result<Flushed> {
+        self.try_publish(named).await.map_err(|failure| self.failed(failure))
+    }
+
+    async fn try_publish(&mut self, named: Option<NamedFlush>) -> std::result::Result<Flushed, Failure> {
         let database = self.ingest.database().clone();
         if self.state.block.is_empty() {
             let revision = database.snapshot(redkite_table::Visibility::Strong).await?.revision;
@@ -363,20 +362,18 @@ impl Turn {
         }
         let ops = self.state.block.acknowledged();
         let started = Instant::now();
-        match flush(&database, &self.state.block, named).await {
-            Ok(revision) => {
-                metrics::counter!("redkite_flushes_total").increment(1);
-                metrics::histogram!("redkite_flush_seconds").record(started.elapsed().as_secs_f64());
-                self.emptied();
-                Ok(Flushed { revision, ops })
-            }
-            Err(failure) => {
-                metrics::counter!("redkite_flush_failures_total").increment(1);
-                Err(self.failed(failure))
-            }
+        let result = flush(&database, &self.state.block, named).await;
+        if result.is_err() {
+            metrics::counter!("redkite_flush_failures_total").increment(1);
         }
+        let revision = result?;
+        metrics::counter!("redkite_flushes_total").increment(1);
+        metrics::histogram!("redkite_flush_seconds").record(started.elapsed().as_secs_f64());
+        self.emptied();
+        Ok(Flushed { revision, ops })
     }
 
+    /// What a failure means for the block, and what the client hears.
     fn failed(&mut self, failure: Failure) -> Error {
         match failure {
             Failure::Keep(error) => error,
@@ -409,7 +406,7 @@ impl Turn {
         let mut glance = self.session.glance.lock();
         glance.ops = self.state.block.acknowledged();
         glance.deletes = self.state.block.deletes();
-        glance.rows = self.state.block.rows_by_collection();
+        glance.rows.clone_from(self.state.block.rows_by_collection());
         glance.last_used = Instant::now();
     }
 }

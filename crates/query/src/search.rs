@@ -161,7 +161,7 @@ async fn score(
     let mut parts = Vec::with_capacity(workers);
     for worker in 0..workers {
         let (queries, readers, filter) = (queries.clone(), readers.clone(), request.filter.clone());
-        let (vector, collectors) = (request.vector, collectors.clone());
+        let (vector, collectors) = (request.vector, collectors);
         parts.push(cpu::run(bytes, move || {
             let mut tops = collectors();
             let scan = Scan { queries: &queries, filter: &filter, vector };

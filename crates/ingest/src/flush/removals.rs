@@ -29,6 +29,9 @@ struct Found {
     deleted: Option<RoaringBitmap>,
 }
 
+/// Entries of raw vector files that name a new delete log, by path.
+type Anchors = Vec<(String, FileEntry)>;
+
 /// Finds rows to remove, remembering what it has searched.
 #[derive(Debug, Default)]
 pub(super) struct Finder {
@@ -63,14 +66,7 @@ impl Finder {
                 self.found.insert(fragment.id, Found { log, deleted: None });
                 continue;
             }
-            searches.push(search(
-                database.clone(),
-                collection.clone(),
-                fragment.clone(),
-                *committed,
-                relevant,
-                log,
-            ));
+            searches.push(search(database.clone(), collection.clone(), fragment.clone(), *committed, relevant, log));
         }
         let mut searches = stream::iter(searches).buffer_unordered(CONCURRENT_FRAGMENTS);
         while let Some((id, found)) = searches.try_next().await? {
@@ -92,7 +88,7 @@ impl Finder {
         fragments: Vec<Arc<Fragment>>,
         commit: CommitId,
         origin: &Origin,
-    ) -> Result<Option<(NewFile, Vec<(String, FileEntry)>)>> {
+    ) -> Result<Option<(NewFile, Anchors)>> {
         let mut sections: BTreeMap<String, RoaringBitmap> = BTreeMap::new();
         let mut anchors = Vec::new();
         for fragment in fragments {
@@ -116,9 +112,9 @@ impl Finder {
     }
 }
 
-/// Whether the fragment's key bounds allow a match; opens nothing.
+/// Whether the fragment has rows left and its key bounds allow a match; opens nothing.
 fn may_match(fragment: &Fragment, predicate: &Predicate) -> bool {
-    predicate.candidate_keys().is_none_or(|keys| fragment.may_contain(keys))
+    fragment.live_rows() > 0 && predicate.candidate_keys().is_none_or(|keys| fragment.may_contain(keys))
 }
 
 async fn search(

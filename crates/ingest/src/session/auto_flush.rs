@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redkite_table::entry::CollectionRecord;
-use redkite_types::CollectionId;
 
 use super::{Turn, Work};
+use crate::flush::Failure;
 use crate::options::{AUTO_FLUSH_PROPERTY, FLUSH_INTERVAL_PROPERTY};
 use crate::{Flushed, IngestOptions, Result};
 
@@ -75,12 +75,19 @@ impl Turn {
         });
     }
 
+    /// Flushes the block if automatic flushing would in a while.
+    pub(crate) async fn flush_owed(self) {
+        if self.state.policy.is_on() && !self.state.block.is_empty() {
+            self.flush_automatically("shutdown").await;
+        }
+    }
+
     /// An automatic flush: one that fails loses the data, tells the client nothing, and says so in the log and a metric.
     pub(crate) async fn flush_automatically(self, why: &'static str) {
-        let (ops, rows) = (self.state.block.acknowledged(), self.state.block.rows_by_collection());
+        let ops = self.state.block.acknowledged();
+        let rows: u64 = self.state.block.rows_by_collection().values().sum();
         if let Err(error) = self.run(Work::Automatic).await {
             metrics::counter!("redkite_auto_flush_failures_total").increment(1);
-            let rows: u64 = rows.values().sum();
             tracing::error!(%error, why, ops, rows, "an automatic flush failed; its operations are lost");
         }
     }
@@ -97,16 +104,17 @@ impl Turn {
     }
 
     /// The flush of a write that is committed before it is answered: if it fails, so does the write.
-    pub(super) async fn flush_written(&mut self, collection: CollectionId) -> Result<Flushed> {
-        let result = self.publish(None).await;
-        if result.is_err() && self.state.unsettled.is_none() {
-            // If the failure was that the collection is gone, so is the write already.
-            if self.state.block.ops().last().is_some_and(|op| op.collection == collection) {
-                self.state.block.pop();
-                self.changed();
-            }
+    pub(super) async fn flush_written(&mut self) -> Result<Flushed> {
+        let failure = match self.try_publish(None).await {
+            Ok(flushed) => return Ok(flushed),
+            Err(failure) => failure,
+        };
+        if !matches!(failure, Failure::Unknown { .. }) {
+            // First of all, while it is the last one: a failure may discard others.
+            self.state.block.pop();
             self.state.counted = self.state.counted.saturating_sub(1);
+            self.changed();
         }
-        result
+        Err(self.failed(failure))
     }
 }

@@ -45,7 +45,11 @@ async fn s06_operations_of_one_block_take_effect_in_order() {
         ("upsert, insert", vec![Upsert(vec![(1, 1)]), insert(2)], &[(1, 1), (1, 2)]),
         ("insert, delete by filter", vec![insert(1), insert(5), DeleteTags(0, 3)], &[(1, 5)]),
         ("delete by filter, insert", vec![DeleteTags(0, 3), insert(1)], &[(1, 1)]),
-        ("upsert, delete by filter, upsert", vec![Upsert(vec![(1, 1)]), DeleteTags(0, 9), Upsert(vec![(1, 2)])], &[(1, 2)]),
+        (
+            "upsert, delete by filter, upsert",
+            vec![Upsert(vec![(1, 1)]), DeleteTags(0, 9), Upsert(vec![(1, 2)])],
+            &[(1, 2)],
+        ),
     ];
     for old in [None, Some((1, 0))] {
         for (what, writes, want) in &cases {

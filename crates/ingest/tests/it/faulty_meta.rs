@@ -13,6 +13,7 @@ use redkite_meta::{
 };
 use redkite_types::Revision;
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 
 /// What a call is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,9 +62,15 @@ struct Script {
     puts: Vec<String>,
     /// Calls left until one stops.
     stop_in: Option<usize>,
+    /// The next call of this kind stops.
+    stop_at: Option<Call>,
     /// Whether other tasks get a turn before every call.
     yielding: bool,
     deaf: bool,
+    /// How long calls of this kind take.
+    slow: Option<(Call, Duration)>,
+    /// How long answers of reads take on their way back.
+    slow_answers: Duration,
 }
 
 impl FaultyMeta {
@@ -103,6 +110,11 @@ impl FaultyMeta {
         self.script.lock().stop_in = Some(number);
     }
 
+    /// The next call of that kind stops until [`FaultyMeta::resume`].
+    pub fn stop_at(&self, call: Call) {
+        self.script.lock().stop_at = Some(call);
+    }
+
     /// No call stops any more, unless it has already.
     pub fn stop_never(&self) {
         self.script.lock().stop_in = None;
@@ -113,9 +125,28 @@ impl FaultyMeta {
         self.stopped.notified().await;
     }
 
+    /// Waits until a call has stopped (true) or the task has ended (false).
+    pub async fn stopped_or_ended<T>(&self, task: &JoinHandle<T>) -> bool {
+        tokio::select! {
+            biased;
+            () = self.stopped() => true,
+            () = async { while !task.is_finished() { tokio::task::yield_now().await } } => false,
+        }
+    }
+
     /// Lets the stopped call go on.
     pub fn resume(&self) {
         self.resumed.notify_one();
+    }
+
+    /// Calls of that kind take so long, before they reach the store.
+    pub fn slow_down(&self, call: Call, by: Duration) {
+        self.script.lock().slow = Some((call, by));
+    }
+
+    /// Answers of reads take so long after the store was read.
+    pub fn slow_down_answers(&self, by: Duration) {
+        self.script.lock().slow_answers = by;
     }
 
     /// Lets other tasks run before every call, so that flushes on one thread interleave.
@@ -139,15 +170,21 @@ impl FaultyMeta {
     }
 
     async fn pass(&self, call: Call) -> Option<Fault> {
-        let (fault, stop, yielding) = {
+        let (fault, stop, yielding, slow) = {
             let mut script = self.script.lock();
             script.calls.push(call);
-            let stop = script.stop_in == Some(1);
+            let stop = script.stop_in == Some(1) || script.stop_at == Some(call);
+            script.stop_at = script.stop_at.filter(|_| !stop);
             script.stop_in = script.stop_in.and_then(|left| left.checked_sub(1)).filter(|left| *left > 0);
             let next = script.faults.iter().position(|(wanted, _)| *wanted == call);
-            let fault = next.and_then(|at| script.faults.remove(at)).or(script.always.filter(|(wanted, _)| *wanted == call));
-            (fault.map(|(_, fault)| fault), stop, script.yielding)
+            let fault =
+                next.and_then(|at| script.faults.remove(at)).or(script.always.filter(|(wanted, _)| *wanted == call));
+            let slow = script.slow.filter(|(wanted, _)| *wanted == call).map(|(_, by)| by);
+            (fault.map(|(_, fault)| fault), stop, script.yielding, slow)
         };
+        if let Some(by) = slow {
+            tokio::time::sleep(by).await;
+        }
         if yielding {
             tokio::task::yield_now().await;
         }
@@ -193,7 +230,12 @@ fn puts(ops: &[Op], out: &mut Vec<String>) {
 impl MetaStore for FaultyMeta {
     async fn range(&self, request: RangeRequest) -> Result<RangeResponse> {
         self.pass_simple(Call::Read).await?;
-        self.inner.range(request).await
+        let response = self.inner.range(request).await;
+        let slow = self.script.lock().slow_answers;
+        if !slow.is_zero() {
+            tokio::time::sleep(slow).await;
+        }
+        response
     }
 
     async fn txn(&self, txn: Txn) -> Result<TxnResponse> {

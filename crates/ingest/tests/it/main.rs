@@ -2,8 +2,18 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test, in its helpers too")]
 
+#[path = "../../../storage/tests/it/fake_s3.rs"]
+mod fake_s3;
 mod faulty_meta;
 mod plain;
 mod world;
 
+mod auto_flush;
 mod basics;
+mod interleavings;
+mod lost_replies;
+mod memory;
+mod model;
+mod named_flushes;
+mod object_store;
+mod sessions;

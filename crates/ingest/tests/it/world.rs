@@ -52,7 +52,10 @@ impl Stores {
     /// A clock that stands still and random numbers that are alike in every run.
     fn ambient(&self) -> Ambient {
         let random = self.random.clone();
-        Ambient::new(|| UNIX_EPOCH + Duration::from_secs(1_800_000_000), move || mix(random.fetch_add(1, Ordering::Relaxed)))
+        Ambient::new(
+            || UNIX_EPOCH + Duration::from_secs(1_800_000_000),
+            move || mix(random.fetch_add(1, Ordering::Relaxed)),
+        )
     }
 
     /// A node with default options.
@@ -72,8 +75,7 @@ impl Stores {
             remote_metadata: false,
             readers: Default::default(),
         };
-        let database =
-            Database::open(meta.clone(), self.data.clone(), self.ambient(), database_options).await.unwrap();
+        let database = Database::open(meta.clone(), self.data.clone(), self.ambient(), database_options).await.unwrap();
         let ingest = Ingest::new(database.clone(), options);
         Node { database, ingest, meta, connections: Arc::default() }
     }

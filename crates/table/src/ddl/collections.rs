@@ -67,7 +67,7 @@ impl Database {
             created_ms: now_ms,
             updated_ms: now_ms,
         };
-        let segment = if catalog.segment_in_use(&new.name) { format!("{}.{id}", new.name) } else { new.name.clone() };
+        let segment = if catalog.segment_in_use(&new.name) { unique_segment(&new.name, id) } else { new.name.clone() };
         let name = NameRecord {
             name: new.name.clone(),
             create_time: humantime::format_rfc3339_seconds(self.ambient.now()).to_string(),
@@ -125,3 +125,13 @@ impl Database {
         Compare::unchanged_since(self.keys.collection_list(), catalog.names_revision)
     }
 }
+
+/// A segment nobody else has or had: the name, as far as it fits beside the id into one folder name, and the id.
+fn unique_segment(name: &str, id: CollectionId) -> String {
+    let id = id.to_string();
+    let end = name.floor_char_boundary(limits::NAME_BYTES_MAX.saturating_sub(id.len() + 1));
+    format!("{}.{id}", &name[..end])
+}
+
+#[cfg(test)]
+mod tests;

@@ -210,14 +210,19 @@ impl FragmentReader {
 }
 
 impl Fragment {
-    /// Whether one of the keys may be in the fragment, by its bounds alone: no file is opened.
+    /// Whether one of the keys, which ascend, may be in the fragment, by its bounds alone: no file is opened.
     pub fn may_contain(&self, keys: &Keys) -> bool {
         let Some(bounds) = self.key_bounds() else {
             return true;
         };
+        // The first key that is not below the lower bound is the one most likely below the upper one.
         match (keys, bounds) {
-            (Keys::Int(keys), KeyBounds::Int(..)) => keys.iter().any(|key| bounds.may_contain_int(*key)),
-            (Keys::Text(keys), KeyBounds::Text(..)) => keys.iter().any(|key| bounds.may_contain_text(key)),
+            (Keys::Int(keys), KeyBounds::Int(min, _)) => {
+                keys.get(keys.partition_point(|key| key < min)).is_some_and(|key| bounds.may_contain_int(*key))
+            }
+            (Keys::Text(keys), KeyBounds::Text(min, _)) => {
+                keys.get(keys.partition_point(|key| key < min)).is_some_and(|key| bounds.may_contain_text(key))
+            }
             _ => false,
         }
     }

@@ -1,0 +1,338 @@
+//! Who a client is: connections that end, reconnects nobody tells of, and what a client is told it lost.
+
+use std::time::Duration;
+
+use redkite_ingest::{Error, FlushRequest, IngestOptions};
+use redkite_types::ErrorKind;
+
+use crate::faulty_meta::Call;
+use crate::plain::Write;
+use crate::world::{Client, FILMS, Node, Stores};
+
+async fn node() -> Node {
+    let node = Stores::new().await.node(1).await;
+    node.create(FILMS).await;
+    node
+}
+
+/// The client is told of a loss exactly once; afterwards it has a new, empty session.
+async fn told_once(client: &Client, reason: &str) {
+    let error = client.write(FILMS, &Write::Insert(vec![(50, 50)])).await.unwrap_err();
+    assert!(matches!(error, Error::SessionLost { .. }), "{error}");
+    assert!(error.to_string().contains(reason), "{error}");
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    assert_eq!(client.try_flush().await.unwrap().ops, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn s10_what_was_not_flushed_is_gone_with_the_connection() {
+    let node = node().await;
+    let client = node.client();
+    client.insert(&[(1, 1)]).await;
+    client.flush().await;
+    client.insert(&[(2, 2)]).await;
+    client.delete(&[1]).await;
+    client.disconnect();
+    assert_eq!(node.rows(FILMS).await, [(1, 1)]);
+    let client = client.reconnected();
+    told_once(&client, "2 operations (1 rows) unflushed").await;
+    client.insert(&[(3, 3)]).await;
+    client.flush().await;
+    assert_eq!(node.rows(FILMS).await, [(1, 1), (3, 3)]);
+    crate::world::until(|| async { node.ingest.buffered_bytes() == 0 }).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn s10_a_flush_never_answers_success_over_a_lost_session() {
+    let node = node().await;
+    let client = node.client();
+    client.insert(&[(1, 1)]).await;
+    client.disconnect();
+    let client = client.reconnected();
+    assert!(matches!(client.try_flush().await, Err(Error::SessionLost { .. })));
+    assert_eq!(client.try_flush().await.unwrap().ops, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_identifier_that_died_empty_comes_back_silently() {
+    let node = node().await;
+    let client = node.client();
+    client.insert(&[(1, 1)]).await;
+    client.flush().await;
+    client.disconnect();
+    let client = client.reconnected();
+    client.insert(&[(2, 2)]).await;
+    client.flush().await;
+    assert_eq!(node.rows(FILMS).await, [(1, 1), (2, 2)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reconnect_before_the_old_connection_is_known_to_be_dead() {
+    let node = node().await;
+    let old = node.client();
+    old.insert(&[(1, 1)]).await;
+    let new = old.reconnected();
+    told_once(&new, "the client reconnected").await;
+    new.insert(&[(2, 2)]).await;
+    // A straggler of the old connection must not disturb the new session, nor must its end.
+    assert!(matches!(old.try_flush().await, Err(Error::SessionLost { .. })));
+    old.disconnect();
+    assert!(matches!(old.try_flush().await, Err(Error::SessionLost { .. })));
+    new.insert(&[(3, 3)]).await;
+    assert_eq!(new.try_flush().await.unwrap().ops, 2);
+    assert_eq!(node.rows(FILMS).await, [(2, 2), (3, 3)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_clients_on_one_connection_are_two_sessions() {
+    let node = node().await;
+    let connection = node.connect();
+    let clients = [(), ()].map(|()| node.client_on(connection, node.ingest.new_identifier()));
+    clients[0].insert(&[(1, 1)]).await;
+    clients[1].insert(&[(2, 2)]).await;
+    // The first is closed without a word: its channel lives on with the other.
+    clients[1].flush().await;
+    assert_eq!(node.rows(FILMS).await, [(2, 2)]);
+    clients[1].disconnect();
+    let [first, second] = clients.map(|client| client.reconnected());
+    told_once(&first, "1 operations").await;
+    second.insert(&[(3, 3)]).await;
+    second.flush().await;
+    assert_eq!(node.rows(FILMS).await, [(2, 2), (3, 3)]);
+    assert_eq!(node.ingest.session_count(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_identifier_of_an_earlier_boot_fails_once() {
+    let stores = Stores::new().await;
+    let before = stores.node(1).await;
+    before.create(FILMS).await;
+    let client = before.client();
+    client.insert(&[(1, 1)]).await;
+    let after = stores.node(1).await;
+    let client = after.client_on(after.connect(), client.id.identifier);
+    told_once(&client, "restarted").await;
+    client.insert(&[(2, 2)]).await;
+    client.flush().await;
+    assert_eq!(after.rows(FILMS).await, [(2, 2)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_without_identifier_has_its_connection_alone() {
+    let node = node().await;
+    let client = node.client_on(node.connect(), 0);
+    let other = node.client_on(node.connect(), 0);
+    client.insert(&[(1, 1)]).await;
+    other.insert(&[(2, 2)]).await;
+    other.disconnect();
+    client.flush().await;
+    assert_eq!(node.rows(FILMS).await, [(1, 1)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_session_is_dropped_as_if_disconnected() {
+    let options = IngestOptions { idle_timeout: Duration::from_secs(100), ..IngestOptions::default() };
+    let node = Stores::new().await.node_with(1, options).await;
+    node.create(FILMS).await;
+    let (idle, busy) = (node.client(), node.client());
+    idle.insert(&[(1, 1)]).await;
+    for round in 0..8 {
+        busy.insert(&[(10 + round, 0)]).await;
+        tokio::time::sleep(Duration::from_secs(50)).await;
+    }
+    assert_eq!(node.ingest.session_count(), 1);
+    told_once(&idle, "idle").await;
+    busy.flush().await;
+    assert_eq!(node.rows(FILMS).await.len(), 8);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_whose_flush_runs_is_not_idle() {
+    let options = IngestOptions { idle_timeout: Duration::from_secs(100), ..IngestOptions::default() };
+    let node = Stores::new().await.node_with(1, options).await;
+    node.create(FILMS).await;
+    let client = node.client();
+    client.insert(&[(1, 1)]).await;
+    node.meta.slow_down(Call::Commit, Duration::from_secs(1_000));
+    client.flush().await;
+    assert_eq!(node.rows(FILMS).await, [(1, 1)]);
+}
+
+/// At every call of a flush the connection ends: the flush completes.
+#[tokio::test(start_paused = true)]
+async fn a_flush_completes_although_its_client_disconnects() {
+    for n in 1.. {
+        let node = node().await;
+        let client = node.client();
+        client.insert(&[(1, 1)]).await;
+        node.meta.stop_before(n);
+        let request = client.clone();
+        let flushing = tokio::spawn(async move { request.try_flush().await });
+        if !node.meta.stopped_or_ended(&flushing).await {
+            assert!(n > 2);
+            break;
+        }
+        // The request's task goes with the connection, the flush does not.
+        flushing.abort();
+        client.disconnect();
+        node.meta.resume();
+        crate::world::until(|| async { node.rows(FILMS).await == [(1, 1)] }).await;
+        told_once(&client.reconnected(), "may have been committed").await;
+        crate::world::until(|| async { node.ingest.buffered_bytes() == 0 }).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn s06_concurrent_calls_take_effect_in_the_order_they_arrive() {
+    let node = node().await;
+    let client = node.client();
+    client.insert(&[(1, -1)]).await;
+    // A flush runs while more calls arrive, a flush among them; they wait for their turn, in order.
+    node.meta.stop_at(Call::Commit);
+    let run = |what: Option<Write>| {
+        let client = client.clone();
+        tokio::spawn(async move {
+            match what {
+                Some(write) => client.write(FILMS, &write).await.map(|_| 0),
+                None => client.try_flush().await.map(|flushed| flushed.ops),
+            }
+        })
+    };
+    let mut calls = vec![run(None)];
+    node.meta.stopped().await;
+    for tag in 0..20 {
+        calls.push(run(Some(Write::Upsert(vec![(1, tag)]))));
+        tokio::task::yield_now().await;
+    }
+    calls.push(run(None));
+    tokio::task::yield_now().await;
+    calls.push(run(Some(Write::DeleteKeys(vec![1]))));
+    tokio::task::yield_now().await;
+    node.meta.resume();
+    let mut flushed = Vec::new();
+    for call in calls {
+        flushed.push(call.await.unwrap().unwrap());
+    }
+    assert_eq!((flushed[0], flushed[21]), (1, 20));
+    assert_eq!(node.rows(FILMS).await, [(1, 19)]);
+    client.flush().await;
+    assert!(node.rows(FILMS).await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_waits_when_the_connection_ends_does_nothing() {
+    let node = node().await;
+    let client = node.client();
+    client.insert(&[(1, 1)]).await;
+    node.meta.stop_at(Call::Commit);
+    let run = |client: Client| tokio::spawn(async move { client.try_flush().await });
+    let first = run(client.clone());
+    node.meta.stopped().await;
+    let writer = client.clone();
+    let waiting = tokio::spawn(async move { writer.write(FILMS, &Write::Insert(vec![(2, 2)])).await });
+    tokio::task::yield_now().await;
+    client.disconnect();
+    node.meta.resume();
+    first.await.unwrap().unwrap();
+    assert!(matches!(waiting.await.unwrap(), Err(Error::SessionLost { .. })));
+    assert_eq!(node.rows(FILMS).await, [(1, 1)]);
+}
+
+fn counting(block_ops: u64) -> FlushRequest {
+    FlushRequest { name: None, block_ops: Some(block_ops) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_counts_finds_out_what_its_server_lost() {
+    let stores = Stores::new().await;
+    let node = stores.node(1).await;
+    node.create(FILMS).await;
+    let client = node.client();
+    client.insert(&[(1, 1)]).await;
+    client.delete(&[7]).await;
+    // Restarted; the client asks for a new identifier, so the server cannot know.
+    let node = stores.node(1).await;
+    let client = node.client();
+    client.insert(&[(2, 2)]).await;
+    let error = client.flush_with(counting(3)).await.unwrap_err();
+    assert!(matches!(error, Error::BlockOpsMismatch { client: 3, session: 1 }), "{error}");
+    assert!(node.rows(FILMS).await.is_empty());
+    assert_eq!(client.flush_with(counting(0)).await.unwrap().ops, 0);
+    client.insert(&[(3, 3)]).await;
+    client.upsert(&[(4, 4)]).await;
+    assert_eq!(client.flush_with(counting(2)).await.unwrap().ops, 2);
+    assert_eq!(node.rows(FILMS).await, [(3, 3), (4, 4)]);
+    assert_eq!(client.flush_with(counting(0)).await.unwrap().ops, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_count_survives_a_flush_that_fails_and_a_collection_that_is_dropped() {
+    let node = node().await;
+    node.create("b").await;
+    let client = node.client();
+    client.insert(&[(1, 1)]).await;
+    client.write("b", &Write::Insert(vec![(1, 1)])).await.unwrap();
+    client.write("b", &Write::Insert(vec![(2, 2)])).await.unwrap();
+    node.meta.fail_next(Call::Commit, crate::faulty_meta::Fault::Refused);
+    client.flush_with(counting(3)).await.unwrap_err();
+    node.drop_collection("b").await;
+    let error = client.flush_with(counting(3)).await.unwrap_err();
+    assert!(matches!(error, Error::CollectionDropped { ops: 2, .. }), "{error}");
+    // The client's own count is still three.
+    assert_eq!(client.flush_with(counting(3)).await.unwrap().ops, 1);
+    assert_eq!(node.rows(FILMS).await, [(1, 1)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_count_holds_over_an_unknown_outcome() {
+    use crate::faulty_meta::Fault;
+    for fault in [Fault::AnswerLost, Fault::NeverSent] {
+        let node = node().await;
+        let client = node.client();
+        client.insert(&[(1, 1)]).await;
+        node.meta.fail_next(Call::Commit, fault);
+        node.meta.fail_always(Call::Settle, Fault::Refused);
+        client.flush_with(counting(1)).await.unwrap_err();
+        node.meta.recover();
+        client.flush_with(counting(1)).await.unwrap();
+        assert_eq!(node.rows(FILMS).await, [(1, 1)]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_count_includes_what_was_flushed_automatically() {
+    let options = IngestOptions { auto_flush: true, ..IngestOptions::default() };
+    let node = Stores::new().await.node_with(1, options).await;
+    node.create(FILMS).await;
+    let client = node.client();
+    client.insert(&[(1, 1)]).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(node.rows(FILMS).await, [(1, 1)]);
+    client.insert(&[(2, 2)]).await;
+    client.flush_with(counting(2)).await.unwrap();
+    assert_eq!(node.rows(FILMS).await, [(1, 1), (2, 2)]);
+    // What an automatic flush lost is missed.
+    client.insert(&[(3, 3)]).await;
+    node.meta.fail_always(Call::Commit, crate::faulty_meta::Fault::Refused);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    node.meta.recover();
+    assert!(matches!(client.flush_with(counting(1)).await, Err(Error::BlockOpsMismatch { client: 1, session: 0 })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_with_unflushed_rows_is_told_once_a_collection() {
+    let node = node().await;
+    node.create("b").await;
+    let client = node.client();
+    let id = node.collection(FILMS).await.record().unwrap().id;
+    let warning = |client: &Client| node.ingest.unflushed_warning(client.id, id, FILMS);
+    assert_eq!(warning(&client), None);
+    client.delete(&[1]).await;
+    client.write("b", &Write::Insert(vec![(1, 1)])).await.unwrap();
+    assert_eq!(warning(&client), None);
+    client.insert(&[(1, 1), (2, 2)]).await;
+    let told = warning(&client).unwrap();
+    assert!(told.contains("2 rows") && told.contains("flush()") && told.contains("auto_flush"), "{told}");
+    assert_eq!(warning(&client), None);
+    assert_eq!(warning(&node.client()), None);
+}
