@@ -5,6 +5,7 @@ from pymilvus import MilvusClient
 
 from support import data
 from support.clients import own_client
+from support.etcd import Etcd
 from support.proxy import Proxy
 from support.raw import Raw
 from support.server import Server
@@ -99,6 +100,14 @@ def new_proxy():
     yield make
     for proxy in made:
         proxy.close()
+
+
+@pytest.fixture
+def etcd():
+    """A real etcd of the test's own."""
+    running = Etcd()
+    yield running
+    running.close()
 
 
 @pytest.fixture(scope="session")

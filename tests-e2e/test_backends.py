@@ -1,13 +1,13 @@
 """The same server over other stores: S3 for the files, etcd for the metadata. And stores that fail: S05, S29 to S34."""
 
+import contextlib
 import os
-import subprocess
 import uuid
+from pathlib import Path
 
 import pytest
 
 from support import data
-from support.etcd import Etcd
 from support.wait import until
 
 
@@ -33,13 +33,6 @@ def on_s3(s3: dict, endpoint: str | None = None) -> dict:
             "AWS_REGION": "us-east-1",
         },
     }
-
-
-@pytest.fixture
-def etcd():
-    running = Etcd()
-    yield running
-    running.close()
 
 
 def work(client) -> str:
@@ -79,30 +72,56 @@ def s05_data_lies_in_another_directory(new_server, new_client, tmp_path):
 
 
 def s30_metadata_lies_in_etcd_readable_with_etcdctl(new_server, new_client, etcd):
-    server = new_server(settings={"etcd.endpoints": [etcd.endpoint]})
+    server = new_server(settings={"etcd.endpoints": [etcd.endpoint], "flush_interval": 1234})
     name = work(new_client(server))
     keys = etcd.get_all()
-    user = keys["/user_list"][0]
-    entries = {key: value for key, value in keys.items() if key.startswith(f"/{user}/{name}/data/")}
+    # S29, S33, S34.
+    assert keys["/user_list"] == ["default"]
+    (record,) = keys["/default/collection_list"]
+    assert record["name"] == name and record["index_type"] == "AUTOINDEX" and record["create_time"].endswith("Z")
+    (config,) = [value for key, value in keys.items() if key.startswith("/default/config/")]
+    assert config["flush_interval"] == 1234 and config["auto_flush"] is False
+    # S30, S31.
+    prefix = f"/default/{name}/data/"
+    entries = {key.removeprefix(prefix): value for key, value in keys.items() if key.startswith(prefix)}
     assert {entry["type"] for entry in entries.values()} == {"raw_vector", "scalar", "delete_log"}
-    assert [record["name"] for record in keys[f"/{user}/collection_list"]] == [name]
-    assert any(key.startswith(f"/{user}/config/") for key in keys)
+    for path, entry in entries.items():
+        assert entry["format"] == 1 and isinstance(entry["node"], int) and entry["cluster"]
+        assert server.object_path("default", name, path).stat().st_size == entry["size"]
+        if entry["type"] == "scalar":
+            assert entry["column"] and entries[entry["vector_file"]]["type"] == "raw_vector"
     server.restart()
     check(new_client(server), name)
+
+
+def s08_a_returned_flush_is_seen_in_another_cluster(new_server, new_client, etcd, tmp_path):
+    """Two clusters of one user over one etcd and one storage, each waiting for nothing but the other's flush."""
+    settings = {"etcd.endpoints": [etcd.endpoint], "storage.url": f"file://{tmp_path}/shared"}
+    clients = [new_client(new_server(settings={**settings, "cluster_id": cluster})) for cluster in ("one", "two")]
+    name = data.create(clients[0])
+    for key in range(40):
+        writer, reader = clients[key % 2], clients[1 - key % 2]
+        writer.insert(name, data.rows([key]))
+        writer.delete(name, ids=[key - 10])
+        writer.flush(name)
+        assert data.keys(reader, name) == list(range(max(0, key - 9), key + 1))
 
 
 def test_etcd_killed_and_started_again(new_server, new_client, etcd):
     server = new_server(settings={"etcd.endpoints": [etcd.endpoint]})
     client = new_client(server)
     name = work(client)
-    etcd.kill9()
     client.insert(name, data.rows([1000]))
-    with pytest.raises(Exception):
+    etcd.kill9()
+    with pytest.raises(Exception, match="(?i)metadata|unknown|deadline"):
         client.flush(name, timeout=3)
+    # Nobody can know whether the collection still is what it was, so nothing is taken in that could get lost.
+    with pytest.raises(Exception):
+        client.insert(name, data.rows([1001]), timeout=3)
     etcd.start()
     # What was not committed is still in the session, or its outcome is settled now; a flush says so in the end.
     until("the flush to succeed", lambda: succeeds(client.flush, name, timeout=10), timeout_s=30)
-    assert data.keys(client, name, "id == 1000") == [1000]
+    assert data.keys(client, name, "id >= 1000") == [1000]
 
 
 def test_both_on_other_stores(new_server, new_client, s3, etcd):
@@ -134,32 +153,104 @@ def test_a_storage_outage_fails_the_flush_and_keeps_the_block(new_server, new_cl
     assert data.keys(client, name, "id == 1000") == [1000]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small file system")
-def test_a_full_disk_fails_the_flush_and_keeps_the_block(new_server, new_client, tmp_path):
+INTERNAL_ERROR = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+# What the object store does to every request, by the proxy's method and its argument; None makes all well again.
+STORAGE_FAULTS = [("answer_instead", INTERNAL_ERROR), ("truncate_answers", 20), ("truncate_requests", 2000)]
+
+
+@pytest.mark.parametrize("fault, argument", STORAGE_FAULTS, ids=["answers 500", "truncates answers", "truncates requests"])
+def test_a_faulty_storage_fails_the_flush_and_keeps_the_block(new_server, new_client, new_proxy, s3, fault, argument):
+    proxy = new_proxy(int(s3["ENDPOINT"].rsplit(":", 1)[1]))
+    server = new_server(**on_s3(s3, endpoint=f"http://127.0.0.1:{proxy.port}"))
+    client = new_client(server)
+    name = work(client)
+    check(client, name)
+    getattr(proxy, fault)(argument)
+    client.insert(name, data.rows(range(1000, 1100)))
+    with pytest.raises(Exception, match="(?i)storage") as raised:
+        client.flush(name, timeout=60)
+    assert name in str(raised.value), "the error names the file"
+    check(client, name)
+    getattr(proxy, fault)(None)
+    client.flush(name, timeout=30)
+    assert data.count(client, name, "id >= 1000") == 100
+
+
+def test_a_storage_that_stops_answering_holds_up_the_flush_alone(new_server, new_client, new_worker, new_proxy, s3):
+    proxy = new_proxy(int(s3["ENDPOINT"].rsplit(":", 1)[1]))
+    server = new_server(**on_s3(s3, endpoint=f"http://127.0.0.1:{proxy.port}"))
+    client, writer = new_client(server), new_worker(server.uri)
+    name = work(client)
+    check(client, name)
+    proxy.hold_answers(True)
+    writer.insert(name, data.rows(range(1000, 1100)))
+    writer.start("flush", name, timeout=60)
+    for _ in range(5):
+        check(client, name)
+    proxy.hold_answers(False)
+    writer.result()
+    assert data.count(client, name, "id >= 1000") == 100
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Options for a server whose files lie on a file system of 12 MB, which only the server's own mount namespace has; so it
+    takes no rights to make it. And a function: the path of that file system as others reach it."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(disk)], check=True)
-    try:
-        server = new_server(settings={"storage.url": f"file://{disk}/data"})
-        client = new_client(server)
-        name = work(client)
-        ballast = disk / "ballast"
-        with open(ballast, "wb") as file:
-            try:
-                while file.write(b"\0" * 65536):
-                    file.flush()
-            except OSError:
-                pass
-        client.insert(name, data.rows(range(1000, 2000)))
-        with pytest.raises(Exception, match="(?i)space|full|storage"):
+    namespace = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--user", "--map-root-user"])]
+    mount = ["sh", "-ec", 'mount -t tmpfs -o size=12m tmpfs "$0"; exec "$@"', str(disk)]
+    options = {"settings": {"storage.url": f"file://{disk}/data"}, "wrapper": [*namespace, *mount]}
+    return options, lambda server: Path(f"/proc/{server.pid}/root{disk}")
+
+
+def fill(path: Path) -> None:
+    """Writes until the disk is full."""
+    with open(path, "wb", buffering=0) as file, contextlib.suppress(OSError):
+        while file.write(bytes(65536)):
+            pass
+
+
+def test_a_full_disk_fails_the_flush_and_keeps_the_block(new_server, new_client, small_disk):
+    options, disk_of = small_disk
+    server = new_server(**options)
+    client = new_client(server)
+    name = work(client)
+    ballast = disk_of(server) / "ballast"
+    fill(ballast)
+    client.insert(name, data.rows(range(1000, 2000)))
+    with pytest.raises(Exception, match="(?i)space|full"):
+        client.flush(name, timeout=10)
+    check(client, name)
+    ballast.unlink()
+    client.flush(name)
+    assert data.count(client, name) == 1099
+
+
+def test_a_full_disk_under_the_metadata_fails_the_flush_and_keeps_the_block(new_server, new_client, small_disk):
+    """The files have room, the transaction has none."""
+    options, disk_of = small_disk
+    data_dir = options["settings"].pop("storage.url").removeprefix("file://")
+    server = new_server(**options, data_dir=data_dir)
+    client = new_client(server)
+    name = work(client)
+    ballast = disk_of(server) / "ballast"
+    blocks = 0
+    fill(ballast)
+    # Room for some blocks' files and transactions, until one of them finds none.
+    with open(ballast, "r+b") as file:
+        file.truncate(ballast.stat().st_size - 256 * 1024)
+    with pytest.raises(Exception, match="(?i)space|full"):
+        while blocks < 1000:
+            client.insert(name, [data.row(1000 + blocks, text="x" * 30_000)])
             client.flush(name, timeout=10)
-        check(client, name)
-        ballast.unlink()
-        client.flush(name)
-        assert data.count(client, name) == 1099
-        server.kill9()
-    finally:
-        subprocess.run(["umount", "--lazy", str(disk)], check=True)
+            blocks += 1
+    check_keys = list(range(1000, 1000 + blocks))
+    assert data.keys(client, name, "id >= 1000") == check_keys
+    ballast.unlink()
+    client.flush(name)
+    assert data.keys(client, name, "id >= 1000") == [*check_keys, 1000 + blocks]
 
 
 def succeeds(call, *args, **kwargs) -> bool:

@@ -37,6 +37,28 @@ def s35_files_never_change_in_place(new_server, new_client):
     assert changed == []
 
 
+def s36_the_metadata_of_a_flush_is_one_transaction(new_server, new_client):
+    """All keys a flush puts, in all collections, have one revision; a drop or a second flush has another."""
+    server = new_server()
+    client = new_client(server)
+    names = [data.create(client) for _ in range(3)]
+    for name in names:
+        client.insert(name, data.rows(range(10)))
+    client.flush(names[0])
+    for name in names[:2]:
+        client.delete(name, ids=[1])
+        client.insert(name, data.rows([11]))
+    client.flush(names[1])
+    client.close()
+    revisions = {}
+    for line in server.meta_lines():
+        for number, name in enumerate(names):
+            if f"/{name}/data/" in line["key"]:
+                revisions.setdefault(number, set()).add(line["mod_revision"])
+    first, second = min(revisions[0]), max(revisions[0])
+    assert revisions == {0: {first, second}, 1: {first, second}, 2: {first}}
+
+
 def s36_a_query_reads_one_revision(server, client, new_worker):
     """Every block replaces all rows; whatever a query reads first, it sees all of one block's rows and no others."""
     size = 500

@@ -1,40 +1,6 @@
 """LangChain's Milvus quickstart, unmodified, with an embedding that needs no model."""
 
-import hashlib
-
-import numpy
 import pytest
-
-pytest.importorskip("langchain_milvus", reason="only the current client set has LangChain")
-
-from langchain_core.documents import Document
-from langchain_core.embeddings import Embeddings
-from langchain_milvus import Milvus
-
-DIM = 32
-
-
-class WordEmbeddings(Embeddings):
-    """A bag of hashed words: texts that share words are near each other."""
-
-    def embed_query(self, text: str) -> list[float]:
-        total = numpy.zeros(DIM)
-        for word in text.lower().split():
-            seed = int.from_bytes(hashlib.sha256(word.encode()).digest()[:4])
-            total += numpy.random.default_rng(seed).standard_normal(DIM)
-        return (total / (numpy.linalg.norm(total) or 1)).tolist()
-
-    def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        return [self.embed_query(text) for text in texts]
-
-
-DOCUMENTS = [
-    Document(page_content="I had chocolate chip pancakes for breakfast this morning.", metadata={"source": "tweet"}),
-    Document(page_content="The weather forecast for tomorrow is cloudy and overcast.", metadata={"source": "news"}),
-    Document(page_content="Building an exciting new project with LangChain.", metadata={"source": "tweet"}),
-    Document(page_content="Robbers broke into the city bank and stole a million.", metadata={"source": "news"}),
-    Document(page_content="LangGraph is the best framework for stateful applications.", metadata={"source": "tweet"}),
-]
 
 
 @pytest.fixture(scope="module")
@@ -46,13 +12,18 @@ def running():
     server.close()
 
 
-def store(running, name: str, **options) -> Milvus:
+def store(running, name: str, **options):
+    from langchain_milvus import Milvus
+    from support.documents import WordEmbeddings
+
     return Milvus(
         embedding_function=WordEmbeddings(), connection_args={"uri": running.uri}, collection_name=name, **options
     )
 
 
 def test_langchain_quickstart(running):
+    from support.documents import DOCUMENTS
+
     vector_store = store(running, "quickstart", index_params={"index_type": "FLAT", "metric_type": "L2"}, drop_old=True)
     ids = [f"doc{n}" for n in range(len(DOCUMENTS))]
     assert vector_store.add_documents(documents=DOCUMENTS, ids=ids) == ids
@@ -76,6 +47,9 @@ def test_langchain_quickstart(running):
 
 
 def test_langchain_upsert_and_reopen(running):
+    from langchain_core.documents import Document
+    from support.documents import DOCUMENTS
+
     first = store(running, "reopened", drop_old=True)
     first.add_documents(DOCUMENTS[:2], ids=["a", "b"])
     first.upsert(ids=["a"], documents=[Document(page_content="Waffles instead of pancakes.", metadata={"source": "tweet"})])
@@ -85,6 +59,9 @@ def test_langchain_upsert_and_reopen(running):
 
 
 def test_langchain_from_documents_and_automatic_ids(running):
+    from langchain_milvus import Milvus
+    from support.documents import DOCUMENTS, WordEmbeddings
+
     vector_store = Milvus.from_documents(
         DOCUMENTS, WordEmbeddings(), connection_args={"uri": running.uri}, collection_name="from_documents", auto_id=True
     )

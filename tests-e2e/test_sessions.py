@@ -1,6 +1,7 @@
 """Order, visibility, disconnects and atomic blocks: S06 to S12."""
 
 import random
+import re
 
 import pytest
 
@@ -246,6 +247,59 @@ def s10_an_unmodified_client_over_a_cut_connection(server, client, collection, n
     assert data.keys(client, collection) == [2]
 
 
+@pytest.mark.parametrize("cut_before", range(1, 5))
+def s10_a_cut_never_ends_in_an_acknowledged_half_block(server, client, collection, new_worker, new_proxy, cut_before):
+    """A block of several calls, the connection cut before one of them: one call fails and says why, and what is
+    acknowledged from there on is a block of its own."""
+    client.insert(collection, data.rows([9]))
+    client.flush(collection)
+    proxy = new_proxy(server.port)
+    writer = new_worker(proxy.uri)
+    calls = [
+        ("insert", data.rows([1, 2])),
+        ("insert", data.rows([3])),
+        ("delete", [9]),
+        ("upsert", [data.row(2, tag="new")]),
+        ("flush", None),
+    ]
+    acknowledged, failed = [], []
+    for number, (method, argument) in enumerate(calls):
+        if number == cut_before:
+            proxy.cut()
+            until("the server to notice", lambda: f'collections="{collection}"' in server.log())
+            pause(0.3)
+        try:
+            writer.call(method, collection, *([] if argument is None else [argument]))
+            acknowledged.append(number)
+        except WorkerError as error:
+            failed.append(error.message)
+    assert len(failed) == 1 and re.search(LOST, failed[0]), failed
+    # If the flush was told, its block is gone as a whole; else it had only what came after the call that was told.
+    after = [number for number in acknowledged if number > cut_before]
+    expected = {9} if 4 not in after else {9} - ({9} if 2 in after else set()) | ({2} if 3 in after else set())
+    assert set(data.keys(client, collection)) == expected
+
+
+def s10_a_client_that_counts_finds_a_loss_the_server_cannot_know_of(new_server, new_raw, new_client):
+    """A server restarted between insert and flush and a client that connected anew, as pymilvus does after UNAVAILABLE:
+    without `redkite-block-ops` nobody knows, with it the flush fails."""
+    server = new_server()
+    name = data.create(new_client(server))
+    for counts in (True, False):
+        first = new_raw(server.address)
+        first.insert(name, [1], [data.vector(1)])
+        server.restart()
+        again = new_raw(server.address)
+        again.insert(name, [2], [data.vector(2)])
+        if counts:
+            with pytest.raises(StatusError, match="(?i)2 operations.*holds 1"):
+                again.flush(name, metadata={"redkite-block-ops": "2"})
+            assert again.count(name) == 0
+        else:
+            again.flush(name)
+            assert again.count(name) == 1
+
+
 def s10_a_server_restarted_between_insert_and_flush(new_server, new_raw, new_client):
     server = new_server()
     name = data.create(new_client(server))
@@ -327,6 +381,61 @@ def s12_readers_never_see_half_a_block(server, client, new_worker):
     for reader in readers:
         assert reader.stop() > 0
     assert {row["grp"] for row in client.query(names[1], filter="id >= 0", output_fields=["grp"])} == {25}
+
+
+def s12_a_flush_that_fails_publishes_nothing_and_keeps_the_block(new_server, new_client, flush_failpoint):
+    """It fails at its last file: the files before it are stored and nobody sees any of them."""
+    server = new_server(env={"FAILPOINTS": f"{flush_failpoint}=10*off->1*return"})
+    client = new_client(server)
+    first, second = data.create(client), data.create(client)
+    client.insert(first, data.rows([1, 2]))
+    client.insert(second, data.rows([1, 2]))
+    client.flush(first)
+    client.insert(first, data.rows([3]))
+    client.delete(first, ids=[1])
+    client.insert(second, data.rows([3]))
+    client.delete(second, ids=[2])
+    with pytest.raises(Exception, match="failpoint"):
+        for _ in range(10):
+            client.flush(first)
+    assert server.data_files(), "some files were stored"
+    assert data.keys(client, first) == data.keys(client, second) == [1, 2]
+    client.flush(second)
+    assert data.keys(client, first) == [2, 3]
+    assert data.keys(client, second) == [1, 3]
+
+
+def s12_an_automatic_flush_takes_the_whole_block(new_server, new_client):
+    server = new_server(settings={"auto_flush": True, "flush_interval": 100})
+    client, reader = new_client(server), new_client(server)
+    first, second = data.create(client), data.create(client)
+    for key in range(8):
+        client.insert(first, data.rows([key]))
+        client.insert(second, data.rows([key]))
+        client.delete(first, ids=[key - 1])
+
+        def published() -> bool:
+            in_first, in_second = data.keys(reader, first), data.keys(reader, second)
+            # Read in this order, the second collection may be newer, but never older.
+            assert not in_first or in_first[-1] <= in_second[-1], (in_first, in_second)
+            assert len(in_first) <= 1, "an insert without the delete of its block"
+            return in_first == [key] and in_second[-1] == key
+
+        until("the block to appear", published)
+
+
+def s12_an_automatic_flush_that_fails_leaves_nothing_of_its_block(new_server, new_client, flush_failpoint):
+    server = new_server(
+        settings={"auto_flush": True, "flush_interval": 100}, env={"FAILPOINTS": f"{flush_failpoint}=3*off->1*return"}
+    )
+    client = new_client(server)
+    first, second = data.create(client), data.create(client)
+    client.insert(first, data.rows([1]))
+    client.insert(second, data.rows([1]))
+    until("the failure to be counted", lambda: server.metric("auto_flush.*fail") >= 1)
+    client.insert(second, data.rows([2]))
+    until("the next block to appear", lambda: data.keys(client, second) == [2])
+    assert data.keys(client, first) == []
 
 
 def s12_a_client_that_dies_during_its_flush_leaves_a_whole_block_or_none(server, client, collection, new_worker):

@@ -1,14 +1,18 @@
 """What workers do while a test does something to the server. Each function runs in a worker's process."""
 
-import time
+import grpc
+from pymilvus import MilvusException
 
 from support import data
+from support.wait import pause
 
 
-def swap_groups(context, names: list[str], size: int, first: int = 1, blocks: int | None = None) -> int:
+def swap_groups(
+    context, names: list[str], size: int, first: int = 1, blocks: int | None = None, report: str | None = None
+) -> int:
     """Block after block: inserts `size` rows of the next group into every collection and deletes the group before.
 
-    Returns the last group whose flush was acknowledged. Keys are `group * size + n`.
+    Returns the last group whose flush was acknowledged, and appends each to the file `report`. Keys are `group * size + n`.
     """
     group = first - 1
     while not context.stopping() and (blocks is None or group < first - 1 + blocks):
@@ -19,7 +23,23 @@ def swap_groups(context, names: list[str], size: int, first: int = 1, blocks: in
         # Any flush takes the whole block, whatever collection it names.
         context.client.flush(names[0])
         group = coming
+        if report is not None:
+            with open(report, "a") as acknowledged:
+                acknowledged.write(f"{group}\n")
     return group
+
+
+def read(context, name: str) -> list | None:
+    """All rows with their groups; none if the server is away."""
+    try:
+        # A short deadline ends pymilvus's own retries while the server is away.
+        return context.client.query(name, filter="id >= 0", output_fields=["grp"], limit=16_000, timeout=2)
+    except MilvusException as error:
+        # What the server itself answers is no outage.
+        if error.code in (0, 1, 2, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+            pause(0.05)
+            return None
+        raise
 
 
 def watch_groups(context, names: list[str], size: int) -> int:
@@ -30,7 +50,9 @@ def watch_groups(context, names: list[str], size: int) -> int:
     while not context.stopping():
         order = names if rounds % 2 == 0 else names[::-1]
         for name in order:
-            found = context.client.query(name, filter="id >= 0", output_fields=["grp"])
+            found = read(context, name)
+            if found is None:
+                continue
             groups = {row["grp"] for row in found}
             assert len(found) == size and len(groups) == 1, f"{name}: {len(found)} rows of groups {groups}"
             assert groups.pop() >= newest, f"{name} shows an older block than an earlier query"
@@ -56,13 +78,8 @@ def watch_whole_blocks(context, name: str, size: int) -> int:
     """Checks during inserts that every block is seen wholly or not at all; a server that is away is none of its business."""
     rounds = 0
     while not context.stopping():
-        try:
-            # A short deadline ends pymilvus's own retries while the server is away.
-            found = context.client.query(name, filter="id >= 0", output_fields=["grp"], limit=16_000, timeout=2)
-        except AssertionError:
-            raise
-        except Exception:
-            time.sleep(0.05)
+        found = read(context, name)
+        if found is None:
             continue
         seen = {}
         for row in found:

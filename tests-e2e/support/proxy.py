@@ -18,6 +18,12 @@ class Proxy:
         # Cleared: no bytes go to the client.
         self._answers = threading.Event()
         self._answers.set()
+        # What is answered in place of the server, if set.
+        self._instead: bytes | None = None
+        # Bytes of answers a connection may still carry before it is cut, if set.
+        self._answer_bytes: int | None = None
+        # Bytes of requests a connection may still carry before it is cut, if set.
+        self._request_bytes: int | None = None
         threading.Thread(target=self._accept, daemon=True).start()
 
     @property
@@ -29,11 +35,12 @@ class Proxy:
         with self._lock:
             ended, self._sockets = self._sockets, set()
         for end in ended:
-            # Closing with zero linger sends a reset; shutdown wakes the thread that reads.
-            end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             try:
+                # Closing with zero linger sends a reset; shutdown wakes the thread that reads.
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 end.shutdown(socket.SHUT_RDWR)
             except OSError:
+                # Its other side ended it before us.
                 pass
             end.close()
 
@@ -49,6 +56,21 @@ class Proxy:
         self._refusing = refuse
         if refuse:
             self.cut()
+
+    def answer_instead(self, answer: bytes | None) -> None:
+        """Every connection is answered so as soon as it says anything, and ended; with None all is well again."""
+        self._instead = answer
+        self.cut()
+
+    def truncate_answers(self, size: int | None) -> None:
+        """Every connection is cut after so many bytes of answers; with None all is well again."""
+        self._answer_bytes = size
+        self.cut()
+
+    def truncate_requests(self, size: int | None) -> None:
+        """Every connection is cut after so many bytes of requests; with None all is well again."""
+        self._request_bytes = size
+        self.cut()
 
     def close(self) -> None:
         self._listener.close()
@@ -71,15 +93,24 @@ class Proxy:
                 continue
             with self._lock:
                 self._sockets |= {client, server}
-            for source, target, gate in ((client, server, None), (server, client, self._answers)):
-                threading.Thread(target=self._pump, args=(source, target, gate), daemon=True).start()
+            directions = ((client, server, None, self._request_bytes), (server, client, self._answers, self._answer_bytes))
+            for direction in directions:
+                threading.Thread(target=self._pump, args=direction, daemon=True).start()
 
-    def _pump(self, source: socket.socket, target: socket.socket, gate) -> None:
+    def _pump(self, source: socket.socket, target: socket.socket, gate, left: int | None) -> None:
         try:
             while chunk := source.recv(65536):
                 if gate is not None:
                     gate.wait()
+                elif self._instead is not None:
+                    source.sendall(self._instead)
+                    raise OSError("answered in place of the server")
+                if left is not None:
+                    chunk = chunk[:left]
+                    left -= len(chunk)
                 target.sendall(chunk)
+                if left == 0:
+                    raise OSError("the bytes this connection may carry are used up")
             target.shutdown(socket.SHUT_WR)
         except OSError:
             # Both ends go when one does.

@@ -50,16 +50,20 @@ def guarded(command: list[str]) -> list[str]:
 class Server:
     """A standalone server on free ports, killed by its id at the end.
 
-    `settings` become `--set key=value`. Without `data_dir` the data dies with the server.
+    `settings` become `--set key=value`. Without `data_dir` the data dies with the server. `wrapper` is a command that runs
+    the server as its own last arguments, in its own process.
     """
 
-    def __init__(self, data_dir=None, settings: dict | None = None, env: dict | None = None, args=(), start=True):
+    def __init__(
+        self, data_dir=None, settings: dict | None = None, env: dict | None = None, args=(), wrapper=(), start=True
+    ):
         self._scratch = Path(tempfile.mkdtemp(prefix="redkite-e2e-"))
         self.data_dir = Path(data_dir) if data_dir else self._scratch / "data"
         self.log_path = self._scratch / "log"
         self.settings = dict(settings or {})
         self.env = dict(env or {})
         self.args = list(args)
+        self.wrapper = list(wrapper)
         self.process = None
         self.port, self.http_port = free_ports(2)
         if start:
@@ -87,7 +91,7 @@ class Server:
         return self.process.pid
 
     def command(self) -> list[str]:
-        command = [binary(), "standalone", "--data-dir", str(self.data_dir)]
+        command = [*self.wrapper, binary(), "standalone", "--data-dir", str(self.data_dir)]
         command += ["--listen", self.address, "--http", f"127.0.0.1:{self.http_port}"]
         for key, value in self.settings.items():
             command += ["--set", f"{key}={setting_text(value)}"]
