@@ -105,6 +105,9 @@ pub async fn flush(
     let mut intents = Intents::new(database);
     let result = publish(database, &mut parts, named, &mut intents).await;
     intents.release().await;
+    if let Err(Failure::Keep(Error::Table(error))) = &result {
+        database.readers.forget_damaged(error).await;
+    }
     result
 }
 

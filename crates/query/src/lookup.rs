@@ -8,7 +8,7 @@ use redkite_table::{Collection, Database};
 use redkite_types::{FieldId, limits};
 
 use crate::keys::{KeyColumn, KeyRef};
-use crate::source::Source;
+use crate::source::{Source, forgetting_damage};
 use crate::{Result, RowId, Rows, cpu, gather};
 
 /// Which rows to find.
@@ -28,6 +28,10 @@ pub struct QueryRequest {
 
 /// The rows that satisfy the filter, ascending by primary key; of several rows with one key, the newest.
 pub async fn query(database: &Database, request: QueryRequest) -> Result<Rows> {
+    forgetting_damage(database, query_once(database, request)).await
+}
+
+async fn query_once(database: &Database, request: QueryRequest) -> Result<Rows> {
     let source = Source::new(&request.collection, &request.filter)?;
     let mut fields = request.filter.fields().to_vec();
     fields.push(source.key);
@@ -42,6 +46,10 @@ pub async fn query(database: &Database, request: QueryRequest) -> Result<Rows> {
 
 /// How many rows satisfy the filter. Of a filter that is always true the metadata alone tells.
 pub async fn count(database: &Database, collection: &Arc<Collection>, filter: &Arc<Predicate>) -> Result<u64> {
+    forgetting_damage(database, count_once(database, collection, filter)).await
+}
+
+async fn count_once(database: &Database, collection: &Arc<Collection>, filter: &Arc<Predicate>) -> Result<u64> {
     let source = Source::new(collection, filter)?;
     if filter.is_always_true() {
         return Ok(collection.live_rows());

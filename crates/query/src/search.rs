@@ -16,7 +16,7 @@ use redkite_types::{FieldId, Metric, limits};
 
 use crate::keys::{KeyColumn, KeyRef};
 use crate::scan::Scan;
-use crate::source::Source;
+use crate::source::{Source, forgetting_damage};
 use crate::{Error, Result, RowId, Rows, cpu, gather};
 
 /// Most rows with equal scores that are ordered by key; among more, the oldest rows stay.
@@ -65,6 +65,10 @@ type KeyedHit<'a> = (f32, KeyRef<'a>, RowId);
 
 /// Finds the nearest rows.
 pub async fn search(database: &Database, request: SearchRequest) -> Result<SearchHits> {
+    forgetting_damage(database, search_once(database, request)).await
+}
+
+async fn search_once(database: &Database, request: SearchRequest) -> Result<SearchHits> {
     let source = Source::new(&request.collection, &request.filter)?;
     let definition = source
         .record

@@ -14,6 +14,15 @@ use crate::{Error, Result};
 /// Fragments opened at the same time.
 const CONCURRENT_OPENS: usize = 16;
 
+/// What a request answers; if it met a damaged file, what the node keeps of that is dropped.
+pub(crate) async fn forgetting_damage<T>(database: &Database, request: impl Future<Output = Result<T>>) -> Result<T> {
+    let result = request.await;
+    if let Err(Error::Table(error)) = &result {
+        database.readers.forget_damaged(error).await;
+    }
+    result
+}
+
 /// The fragments of a request, in the snapshot's order.
 #[derive(Debug)]
 pub(crate) struct Source {

@@ -92,6 +92,7 @@ async fn a_damaged_file_is_named_and_hurts_its_collection_only() {
             assert_eq!(count_of(&node, FILMS, "").await, 98);
             std::fs::remove_file(&file).unwrap_or_default();
             std::fs::write(&file, &whole).unwrap();
+            // The same node, which has met the damage.
             assert_eq!(read_all(&node, FILMS).await.unwrap(), 98, "restored, it is read again");
         }
     }

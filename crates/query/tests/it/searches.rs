@@ -48,7 +48,7 @@ fn best(metric: Metric, query: [f32; 2], rows: &[Row]) -> Vec<(f32, i64, i64)> {
         }
     }
     let mut all: Vec<_> = of_key.into_iter().map(|(key, (score, tag))| (score, key, tag)).collect();
-    all.sort_by(|a, b| (sign * a.0).total_cmp(&(sign * b.0)).then(a.1.cmp(&b.1)));
+    all.sort_by(|a, b| (sign * a.0 + 0.0).total_cmp(&(sign * b.0 + 0.0)).then(a.1.cmp(&b.1)));
     all
 }
 

@@ -160,7 +160,7 @@ async fn a_local_directory_conforms() {
     }
 }
 
-/// Settings for the S3 server that the test command starts; its keys come from the `AWS_` variables.
+/// Settings for the S3 server that the test command starts.
 fn s3_options(prefix: &str) -> StorageOptions {
     let variable = |name: &str| match std::env::var(name) {
         Ok(value) => value,
@@ -168,6 +168,10 @@ fn s3_options(prefix: &str) -> StorageOptions {
     };
     let mut options = StorageOptions::new(format!("s3://{}/{prefix}", variable("REDKITE_TEST_S3_BUCKET")));
     options.endpoint = Some(variable("REDKITE_TEST_S3_ENDPOINT"));
+    options.credentials = Some(redkite_storage::S3Credentials {
+        access_key_id: variable("REDKITE_TEST_S3_ACCESS_KEY"),
+        secret_access_key: variable("REDKITE_TEST_S3_SECRET_KEY"),
+    });
     options
 }
 

@@ -4,7 +4,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_array::ArrayRef;
-use redkite_expr::Predicate;
+use arrow_buffer::BooleanBuffer;
+use redkite_expr::{Columns, ExprError, Predicate};
 use redkite_storage::BATCH_ROWS;
 use redkite_types::{FieldId, Key, Keys};
 use roaring::RoaringBitmap;
@@ -147,7 +148,7 @@ impl FragmentReader {
         if let Some(keys) = predicate.candidate_keys() {
             let mut rows = self.lookup(keys)?;
             if predicate.exact_keys().is_none() && !rows.is_empty() {
-                let hits = predicate.evaluate(&TakenColumns { reader: self, rows: &rows })?;
+                let hits = evaluate(predicate, &TakenColumns { reader: self, rows: &rows })?;
                 let mut at = 0;
                 rows.retain(|_| {
                     at += 1;
@@ -158,7 +159,7 @@ impl FragmentReader {
         }
         let mut words = Vec::with_capacity((self.rows as usize).div_ceil(64));
         for batch in 0..self.batch_count() {
-            let hits = predicate.evaluate(&BatchColumns { reader: self, batch })?;
+            let hits = evaluate(predicate, &BatchColumns { reader: self, batch })?;
             // Batches are a multiple of 64 rows, so each starts at a word of its own.
             words.extend(hits.bit_chunks().iter_padded().take(hits.len().div_ceil(64)));
         }
@@ -207,6 +208,17 @@ impl FragmentReader {
         rows.dedup();
         Ok(rows)
     }
+}
+
+/// Evaluates a predicate; a column that could not be read is the error that its reading was.
+fn evaluate(predicate: &Predicate, columns: &dyn Columns) -> Result<BooleanBuffer> {
+    predicate.evaluate(columns).map_err(|error| match error {
+        ExprError::Column { field, source } => match source.downcast::<Error>() {
+            Ok(error) => *error,
+            Err(source) => ExprError::Column { field, source }.into(),
+        },
+        error => error.into(),
+    })
 }
 
 impl Fragment {

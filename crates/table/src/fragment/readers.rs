@@ -95,6 +95,17 @@ impl Readers {
         self.open_with(&collection.segment, record, fragment, fields, None).await
     }
 
+    /// Drops what is kept of a file that an error found damaged, so that the next reader finds it restored, or a fresh copy
+    /// of it. Other files that were open are opened again, which is cheap beside what happened.
+    pub async fn forget_damaged(&self, error: &Error) {
+        let Error::Storage(redkite_storage::Error::Corrupt { path, .. }) = error else { return };
+        self.files.clear();
+        self.deletes.clear();
+        if let Err(error) = self.data.forget(path).await {
+            tracing::warn!(path, %error, "the node's copy of a damaged file could not be dropped");
+        }
+    }
+
     async fn open_with(
         &self,
         segment: &str,
