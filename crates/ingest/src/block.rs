@@ -7,7 +7,7 @@ use arrow_array::{Array, RecordBatch};
 use redkite_expr::Predicate;
 use redkite_table::Fragment;
 use redkite_table::entry::{CollectionRecord, FileEntry};
-use redkite_types::CollectionId;
+use redkite_types::{CollectionId, Keys};
 use xxhash_rust::xxh3::Xxh3;
 
 /// What one operation does.
@@ -20,7 +20,7 @@ pub enum OpKind {
     /// Removes the rows of `keys` and adds the batch, whose keys are others.
     Replace {
         /// Keys of the rows to remove.
-        keys: redkite_types::Keys,
+        keys: Keys,
         /// Rows to add.
         batch: RecordBatch,
     },
@@ -60,11 +60,14 @@ pub struct BlockOp {
 impl BlockOp {
     /// Bytes it holds in memory.
     pub(crate) fn bytes(&self) -> u64 {
+        let keys_bytes = |keys: &Keys| match keys {
+            Keys::Int(keys) => keys.len() as u64 * 8,
+            Keys::Text(keys) => keys.iter().map(|key| key.len() as u64 + 24).sum(),
+        };
         match &self.kind {
-            OpKind::Insert(batch) | OpKind::Upsert(batch) | OpKind::Replace { batch, .. } => {
-                batch.get_array_memory_size() as u64
-            }
-            OpKind::Delete { text, .. } => text.len() as u64,
+            OpKind::Insert(batch) | OpKind::Upsert(batch) => batch.get_array_memory_size() as u64,
+            OpKind::Replace { keys, batch } => batch.get_array_memory_size() as u64 + keys_bytes(keys),
+            OpKind::Delete { predicate, text } => text.len() as u64 + predicate.candidate_keys().map_or(0, keys_bytes),
             OpKind::Uploaded(_) => 0,
         }
     }

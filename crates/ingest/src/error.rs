@@ -10,8 +10,8 @@ pub enum Error {
     Table(#[from] redkite_table::Error),
     /// The client's earlier session is gone with operations it had not flushed.
     #[error(
-        "the operations that were not flushed are gone: {reason}; this client starts anew with an empty session, \
-         insert them again and flush"
+        "operations of this client that were not flushed, if it had any, are gone: {reason}; what was flushed is safe. \
+         The client has a new, empty session from here on"
     )]
     SessionLost {
         /// Why, and if known how much.

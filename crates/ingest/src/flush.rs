@@ -178,7 +178,7 @@ async fn dropped_name(database: &Database, id: CollectionId) -> String {
 async fn bind(database: &Database, catalog: &Catalog, parts: &[Part]) -> std::result::Result<Collections, Failure> {
     let mut collections = Vec::with_capacity(parts.len());
     for Part { staged, .. } in parts {
-        let Some(collection) = catalog.collection_by_id(staged.collection) else {
+        let Some(collection) = catalog.collection_by_id(staged.collection)? else {
             let name = dropped_name(database, staged.collection).await;
             return Err(Failure::Dropped { collection: staged.collection, name });
         };

@@ -1,12 +1,12 @@
 //! All clients of a node: which connection they are on, and what those that are gone have lost.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use redkite_table::{Catalog, Database};
+use redkite_table::Database;
 use redkite_types::CollectionId;
 
 use crate::identity::Identities;
@@ -14,6 +14,8 @@ use crate::names::NamesInFlight;
 use crate::session::{Session, Turn};
 use crate::{ClientId, ConnectionId, Error, IngestOptions, Result};
 
+/// Closed sessions remembered before those that have come to their end are swept out.
+const ENDING_SWEEP: usize = 1_024;
 /// How often idle sessions are looked for, at most.
 const SWEEP_PAUSE_MAX: Duration = Duration::from_secs(60);
 /// How long a question for an outcome waits for the flush it is about, if that runs here.
@@ -37,14 +39,21 @@ struct Registry {
     sessions: HashMap<ClientId, Arc<Session>>,
     /// Where an identifier's session is.
     homes: HashMap<i64, ConnectionId>,
+    /// Closed sessions by identifier, while a flush of theirs still runs or its outcome is open.
+    ending: HashMap<i64, Weak<Session>>,
 }
 
 impl Ingest {
     /// Sessions over `database`. Must be called within a runtime: it watches for idle ones.
     pub fn new(database: Arc<Database>, options: IngestOptions) -> Arc<Self> {
         let identities = Identities::new(database.ambient.random());
-        let registry =
-            Registry { identities, connections: HashMap::new(), sessions: HashMap::new(), homes: HashMap::new() };
+        let registry = Registry {
+            identities,
+            connections: HashMap::new(),
+            sessions: HashMap::new(),
+            homes: HashMap::new(),
+            ending: HashMap::new(),
+        };
         let ingest = Arc::new(Self {
             database,
             options,
@@ -82,18 +91,24 @@ impl Ingest {
 
     /// A connection is gone, and with it the sessions on it (S10).
     pub fn disconnected(&self, connection: ConnectionId) {
-        let catalog = self.database.newest();
         let mut registry = self.registry.lock();
         for identifier in registry.connections.remove(&connection).unwrap_or_default() {
-            registry.end(ClientId { connection, identifier }, "the connection ended", &catalog);
+            registry.end(ClientId { connection, identifier }, "the connection ended", &self.database);
         }
     }
 
     /// The client's turn to write or flush. Fails once for a client whose earlier session died with unflushed
     /// operations; from then on it has a new, empty one.
     pub async fn turn(self: &Arc<Self>, client: ClientId) -> Result<Turn> {
-        let session = self.registry.lock().bind(client, &self.buffered, &self.database)?;
+        let session = self.registry.lock().bind(client, self)?;
         session.turn(self.clone()).await
+    }
+
+    /// After the client dropped a collection: what it had not flushed for that goes with it.
+    pub async fn dropped(self: &Arc<Self>, client: ClientId, collection: CollectionId) -> Result<()> {
+        let Some(session) = self.registry.lock().sessions.get(&client).cloned() else { return Ok(()) };
+        session.turn(self.clone()).await?.discard(collection);
+        Ok(())
     }
 
     /// What a reader has to be told, once a collection, if it may be looking for rows it has not flushed.
@@ -154,7 +169,6 @@ impl Ingest {
             loop {
                 tokio::time::sleep(pause).await;
                 let Some(ingest) = ingest.upgrade() else { return };
-                let catalog = ingest.database.newest();
                 let mut registry = ingest.registry.lock();
                 let idle: Vec<ClientId> = registry
                     .sessions
@@ -163,7 +177,7 @@ impl Ingest {
                     .map(|session| session.client)
                     .collect();
                 for client in idle {
-                    registry.end(client, "it was idle for too long", &catalog);
+                    registry.end(client, "it was idle for too long", &ingest.database);
                 }
             }
         });
@@ -171,8 +185,10 @@ impl Ingest {
 }
 
 impl Registry {
-    fn bind(&mut self, client: ClientId, buffered: &Arc<AtomicU64>, database: &Database) -> Result<Arc<Session>> {
+    fn bind(&mut self, client: ClientId, ingest: &Ingest) -> Result<Arc<Session>> {
         if let Some(session) = self.sessions.get(&client) {
+            // While the registry is held, so that it cannot be taken for idle in between.
+            session.touch();
             return Ok(session.clone());
         }
         if !self.connections.contains_key(&client.connection) {
@@ -184,13 +200,15 @@ impl Registry {
             if home > client.connection {
                 return Err(Error::SessionLost { reason: "the client has reconnected since".into() });
             }
-            self.end(ClientId { connection: home, ..client }, "the client reconnected", &database.newest());
+            self.end(ClientId { connection: home, ..client }, "the client reconnected", &ingest.database);
         }
-        if let Some(reason) = self.identities.tell(client.identifier) {
+        let buffers = !(ingest.options.auto_flush && ingest.options.flush_interval.is_zero());
+        if let Some(reason) = self.identities.tell(client.identifier, buffers) {
             return Err(Error::SessionLost { reason });
         }
         self.connections.entry(client.connection).or_default().push(client.identifier);
-        let session = Arc::new(Session::new(client, buffered.clone()));
+        let predecessor = self.ending.remove(&client.identifier).and_then(|session| session.upgrade());
+        let session = Arc::new(Session::new(client, ingest.buffered.clone(), predecessor));
         self.sessions.insert(client, session.clone());
         if client.identifier != 0 {
             self.homes.insert(client.identifier, client.connection);
@@ -198,7 +216,7 @@ impl Registry {
         Ok(session)
     }
 
-    fn end(&mut self, client: ClientId, why: &str, catalog: &Catalog) {
+    fn end(&mut self, client: ClientId, why: &str, database: &Arc<Database>) {
         let Some(session) = self.sessions.remove(&client) else { return };
         if self.homes.get(&client.identifier) == Some(&client.connection) {
             self.homes.remove(&client.identifier);
@@ -206,9 +224,15 @@ impl Registry {
         if let Some(identifiers) = self.connections.get_mut(&client.connection) {
             identifiers.retain(|known| *known != client.identifier);
         }
-        if let Some(reason) = session.close(why, catalog)
-            && client.identifier != 0
-        {
+        let reason = session.close(why, database);
+        if client.identifier == 0 {
+            return;
+        }
+        if self.ending.len() >= ENDING_SWEEP {
+            self.ending.retain(|_, session| session.strong_count() > 0);
+        }
+        self.ending.insert(client.identifier, Arc::downgrade(&session));
+        if let Some(reason) = reason {
             self.identities.lose(client.identifier, reason);
         }
     }

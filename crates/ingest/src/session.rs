@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use redkite_table::Catalog;
+use redkite_table::Database;
 use redkite_table::commit::NamedFlush;
 use redkite_types::{CollectionId, CommitId, Revision};
 use tokio::sync::OwnedMutexGuard;
@@ -24,6 +24,9 @@ use crate::flush::{Failure, flush, named_before, upload_early};
 use crate::{ClientId, Error, Ingest, Result};
 use auto_flush::Policy;
 
+/// Pause before the outcome of a closed session's last flush is asked for again; doubles up to the second.
+const SETTLE_PAUSE: Duration = Duration::from_millis(100);
+const SETTLE_PAUSE_MAX: Duration = Duration::from_secs(5);
 /// Longest name a client may give a flush, in bytes.
 pub const FLUSH_NAME_BYTES_MAX: usize = 128;
 
@@ -35,6 +38,8 @@ pub(crate) struct Session {
     /// What can be known without waiting for a turn.
     glance: Mutex<Glance>,
     closed: AtomicBool,
+    /// The same client's session before it reconnected, until that has come to its end.
+    predecessor: Mutex<Option<Arc<Session>>>,
 }
 
 /// What changes only with the turn.
@@ -44,11 +49,20 @@ struct State {
     buffered: Buffered,
     /// A commit whose outcome is to be settled before anything else: its block is still in `block`, unless the flush was
     /// an automatic one.
-    unsettled: Option<CommitId>,
+    unsettled: Option<Unsettled>,
     /// Operations acknowledged since the last flush the client asked for and heard a success of, those published
     /// automatically included, those lost automatically not: what the client's own count has to equal.
     counted: u64,
     policy: Policy,
+}
+
+/// A commit whose outcome is not known yet.
+#[derive(Debug, Clone, Copy)]
+struct Unsettled {
+    id: CommitId,
+    /// The last operation of the block is a write that was to be committed before it is answered; its client was told
+    /// that it failed.
+    written: bool,
 }
 
 /// A session's state as others may see it at any time.
@@ -109,7 +123,9 @@ pub struct WriteReport {
 }
 
 impl Session {
-    pub(crate) fn new(client: ClientId, total: Arc<AtomicU64>) -> Self {
+    /// A session of `client`. Its first turn waits until `predecessor` has come to its end: a flush that still runs
+    /// there is older than everything that is written here.
+    pub(crate) fn new(client: ClientId, total: Arc<AtomicU64>, predecessor: Option<Arc<Session>>) -> Self {
         let buffered = Buffered { total, bytes: 0 };
         let state = State { block: Block::default(), buffered, unsettled: None, counted: 0, policy: Policy::default() };
         let glance = Glance {
@@ -125,6 +141,7 @@ impl Session {
             state: Arc::new(tokio::sync::Mutex::new(state)),
             glance: Mutex::new(glance),
             closed: AtomicBool::new(false),
+            predecessor: Mutex::new(predecessor),
         }
     }
 
@@ -145,7 +162,7 @@ impl Session {
     }
 
     /// Ends the session. Returns what the client has to be told, if anything was lost.
-    pub(crate) fn close(self: &Arc<Self>, why: &str, catalog: &Catalog) -> Option<String> {
+    pub(crate) fn close(self: &Arc<Self>, why: &str, database: &Arc<Database>) -> Option<String> {
         if self.closed.swap(true, Ordering::AcqRel) {
             return None;
         }
@@ -154,16 +171,11 @@ impl Session {
             (glance.ops, glance.deletes, glance.flushing, glance.rows.clone())
         };
         let rows: u64 = by_collection.values().sum();
-        let session = self.clone();
-        // A flush under way keeps its block to the end; what is left after it is dropped.
-        tokio::spawn(async move {
-            let mut state = session.state.lock().await;
-            state.block = Block::default();
-            state.buffered.set(0);
-        });
+        tokio::spawn(self.clone().come_to_an_end(database.clone()));
         if ops == 0 {
             return None;
         }
+        let catalog = database.newest();
         metrics::counter!("redkite_sessions_lost_total").increment(1);
         let name = |id: &CollectionId| catalog.name_of(*id).map_or_else(|| id.to_string(), str::to_owned);
         let mut collections: Vec<String> = by_collection.keys().map(name).collect();
@@ -181,12 +193,47 @@ impl Session {
         Some(format!("{why} with {ops} operations ({rows} rows) unflushed{running}"))
     }
 
+    /// After the session was closed: a flush under way keeps its block to the end, what is left is dropped, and an
+    /// outcome that is open is settled, so that nothing of this session can still land behind its client's back.
+    async fn come_to_an_end(self: Arc<Self>, database: Arc<Database>) {
+        let mut pause = SETTLE_PAUSE;
+        while let Err(error) = self.ended(&database).await {
+            tracing::warn!(%error, "the last flush of a closed session is still open, asking again");
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(SETTLE_PAUSE_MAX);
+        }
+    }
+
+    /// Waits until this closed session can change nothing any more; fails if that cannot be known yet.
+    async fn ended(&self, database: &Database) -> Result<()> {
+        self.predecessors_ended(database).await?;
+        let mut state = self.state.lock().await;
+        state.block = Block::default();
+        state.buffered.set(0);
+        if let Some(Unsettled { id, .. }) = state.unsettled {
+            let settled = database.committer.settle(&id).await;
+            settled.map_err(|error| Error::OutcomeUnknown { id, detail: error.to_string() })?;
+            state.unsettled = None;
+        }
+        Ok(())
+    }
+
+    async fn predecessors_ended(&self, database: &Database) -> Result<()> {
+        let Some(predecessor) = self.predecessor.lock().clone() else {
+            return Ok(());
+        };
+        // Boxed, as one predecessor may have another.
+        Box::pin(predecessor.ended(database)).await?;
+        *self.predecessor.lock() = None;
+        Ok(())
+    }
+
     /// Waits for the turn.
     pub(crate) async fn turn(self: Arc<Self>, ingest: Arc<Ingest>) -> Result<Turn> {
-        self.touch();
+        self.predecessors_ended(ingest.database()).await?;
         let state = self.state.clone().lock_owned().await;
         if self.closed.load(Ordering::Acquire) {
-            return Err(Error::SessionLost { reason: "the connection ended while the request waited".into() });
+            return Err(Error::SessionLost { reason: "the session ended while the request waited".into() });
         }
         let mut turn = Turn { ingest, session: self, state };
         turn.settle().await?;
@@ -221,7 +268,7 @@ impl Turn {
 
     /// Learns the outcome of the last flush if that is still open.
     async fn settle(&mut self) -> Result<()> {
-        let Some(id) = self.state.unsettled else {
+        let Some(Unsettled { id, written }) = self.state.unsettled else {
             return Ok(());
         };
         // Not even an operation may be added before: were the open commit to land later, it would take effect after it.
@@ -230,8 +277,27 @@ impl Turn {
         self.state.unsettled = None;
         if settled.outcome.committed {
             self.emptied();
+        } else if written {
+            self.take_back();
         }
         Ok(())
+    }
+
+    /// Takes back the write added last, whose client is told that it failed.
+    fn take_back(&mut self) {
+        self.state.block.pop();
+        self.state.counted = self.state.counted.saturating_sub(1);
+        self.shrunk();
+    }
+
+    /// After operations were taken out of the block: what they asked of automatic flushing goes with them.
+    fn shrunk(&mut self) {
+        let mut interval = None;
+        for op in self.state.block.ops() {
+            interval = Policy::sooner(interval, Policy::of(&op.record, self.ingest.options()));
+        }
+        self.state.policy.interval = interval;
+        self.changed();
     }
 
     /// Adds an operation, and flushes where automatic flushing asks for it. The operation is in the session when this
@@ -277,7 +343,7 @@ impl Turn {
         for id in collections {
             let catalog = database.newest();
             // Dropped meanwhile, or not known here yet: the flush will tell.
-            let Some(collection) = catalog.collection_by_id(id).cloned() else { continue };
+            let Ok(Some(collection)) = catalog.collection_by_id(id).map(|found| found.cloned()) else { continue };
             let ops: Vec<BlockOp> = self.state.block.ops().iter().filter(|op| op.collection == id).cloned().collect();
             match upload_early(&database, &catalog, &collection, &ops).await {
                 Ok(replacement) => self.state.block.replace(id, replacement),
@@ -285,6 +351,14 @@ impl Turn {
             }
         }
         self.changed();
+    }
+
+    /// Drops the operations of a collection that the client itself has dropped.
+    pub fn discard(&mut self, collection: CollectionId) {
+        if self.state.block.ops().iter().any(|op| op.collection == collection) {
+            self.state.block.discard(collection);
+            self.shrunk();
+        }
     }
 
     /// Publishes the block. It stays in the session if this fails, unless the error says otherwise.
@@ -379,15 +453,16 @@ impl Turn {
             Failure::Keep(error) => error,
             Failure::Dropped { collection, name } => {
                 let ops = self.state.block.discard(collection);
-                self.changed();
+                self.shrunk();
                 Error::CollectionDropped { collection: name, ops }
             }
             Failure::Discard(error) => {
                 self.emptied();
+                self.state.counted = 0;
                 Error::Discarded { cause: Box::new(error) }
             }
             Failure::Unknown { id, detail } => {
-                self.state.unsettled = Some(id);
+                self.state.unsettled = Some(Unsettled { id, written: false });
                 Error::OutcomeUnknown { id, detail }
             }
         }

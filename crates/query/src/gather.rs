@@ -6,11 +6,15 @@ use std::sync::Arc;
 use arrow_array::{Array, ArrayRef, new_empty_array};
 use arrow_select::interleave::interleave;
 use redkite_table::Database;
+use redkite_table::entry::CollectionRecord;
 use redkite_table::fragment::FragmentReader;
 use redkite_types::FieldId;
 
 use crate::source::Source;
 use crate::{Error, Result, RowId, Rows, cpu};
+
+/// Rows gathered before the size of the answer is looked at.
+const PART_ROWS: usize = 4_096;
 
 /// The columns `fields` of `ids`.
 pub(crate) async fn gather(
@@ -34,25 +38,42 @@ pub(crate) async fn gather(
     let readers = source.open(database, places, fields).await?;
     let (record, wanted) = (source.record.clone(), fields.to_vec());
     let columns = cpu::run(certain, move || {
-        let plan = Plan::new(&readers, &ids);
-        let column = |field: FieldId| {
-            let definition = record
-                .schema
-                .field_by_id(field)
-                .ok_or_else(|| Error::Internal { detail: format!("field {field} is not in the schema") })?;
-            match ids.is_empty() {
-                true => Ok((field, new_empty_array(&definition.data_type.arrow()))),
-                false => Ok((field, plan.column(&readers, field)?)),
+        let mut parts: Vec<Vec<ArrayRef>> = Vec::new();
+        let mut bytes = 0;
+        // A part at a time: how long texts are is known only when they are read, and too much of them must not be.
+        for part in ids.chunks(PART_ROWS) {
+            let plan = Plan::new(&readers, part);
+            let columns =
+                wanted.iter().map(|field| plan.column(&readers, *field)).collect::<Result<Vec<ArrayRef>>>()?;
+            bytes += columns.iter().map(|column| column.get_buffer_memory_size() as u64).sum::<u64>();
+            if bytes > bytes_max {
+                return Err(Error::TooLarge { bytes, limit: bytes_max });
             }
-        };
-        wanted.into_iter().map(column).collect::<Result<Vec<_>>>()
+            parts.push(columns);
+        }
+        let whole = |(at, field): (usize, FieldId)| Ok((field, joined(&record, field, at, &parts)?));
+        wanted.iter().copied().enumerate().map(whole).collect::<Result<Vec<_>>>()
     })
     .await?;
-    let bytes: u64 = columns.iter().map(|(_, column)| column.get_buffer_memory_size() as u64).sum();
-    if bytes > bytes_max {
-        return Err(Error::TooLarge { bytes, limit: bytes_max });
-    }
     Ok(Rows { rows, columns })
+}
+
+/// Column `at` of all parts as one.
+fn joined(record: &CollectionRecord, field: FieldId, at: usize, parts: &[Vec<ArrayRef>]) -> Result<ArrayRef> {
+    match parts {
+        [] => {
+            let definition = record.schema.field_by_id(field);
+            let definition =
+                definition.ok_or_else(|| Error::Internal { detail: format!("field {field} is not in the schema") })?;
+            Ok(new_empty_array(&definition.data_type.arrow()))
+        }
+        [only] => Ok(Arc::clone(&only[at])),
+        _ => {
+            let arrays: Vec<&dyn Array> = parts.iter().map(|part| part[at].as_ref()).collect();
+            arrow_select::concat::concat(&arrays)
+                .map_err(|error| Error::Internal { detail: format!("parts of a column do not fit together: {error}") })
+        }
+    }
 }
 
 /// Bytes the answer has at least: its columns of fixed width.

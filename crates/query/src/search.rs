@@ -22,6 +22,11 @@ use crate::{Error, Result, RowId, Rows, cpu, gather};
 /// Most rows with equal scores that are ordered by key; among more, the oldest rows stay.
 const TIES_LIMIT: usize = 1 << 18;
 
+/// Least bytes of a hit in an answer: its score and its key.
+const HIT_BYTES: u64 = 12;
+/// Most candidates all queries of one search together keep for their ties: 64 MB.
+const TIES_BUDGET: usize = 1 << 22;
+
 /// What to find.
 #[derive(Debug, Clone)]
 pub struct SearchRequest {
@@ -87,7 +92,10 @@ async fn search_once(database: &Database, request: SearchRequest) -> Result<Sear
     let rows: u64 = readers.iter().map(|reader| u64::from(reader.rows())).sum();
     let bytes = rows * row_bytes as u64 * (queries.len() as u64).div_ceil(8).max(1);
 
-    let mut wanted = Wanted { best: request.limit.saturating_add(request.offset), ties: TIES_MAX };
+    let best = request.limit.saturating_add(request.offset);
+    check_size(queries.len(), best, rows)?;
+    let ties_limit = (TIES_BUDGET / queries.len().max(1)).min(TIES_LIMIT);
+    let mut wanted = Wanted { best, ties: TIES_MAX.min(ties_limit) };
     let (scores, ids, counts) = loop {
         let tops = score(&queries, &request, readers.clone(), wanted, bytes).await?;
         let (readers, key, now, metric) = (readers.clone(), source.key, wanted, request.metric);
@@ -99,11 +107,11 @@ async fn search_once(database: &Database, request: SearchRequest) -> Result<Sear
             let mut answer: (Vec<f32>, Vec<RowId>, Vec<usize>) = Default::default();
             for top in tops {
                 let complete = top.hits.len() < now.best || now.best >= held;
-                let more_ties = top.ties_overflowed && now.ties < TIES_LIMIT;
+                let more_ties = top.ties_overflowed && now.ties < ties_limit;
                 let columns = key_columns(&readers, key, &top)?;
                 let hits = order(&columns, &top, metric)?;
                 if more_ties || (hits.len() < now.best && !complete) {
-                    next = Some(now.more(more_ties));
+                    next = Some(now.more(more_ties, ties_limit));
                 }
                 let end = match hits.get(offset.saturating_add(limit).saturating_sub(1)) {
                     Some((last, ..)) if whole_ties => hits.partition_point(|(score, ..)| !worse(metric, *score, *last)),
@@ -124,6 +132,14 @@ async fn search_once(database: &Database, request: SearchRequest) -> Result<Sear
     answer(database, &source, &request, scores, ids, counts).await
 }
 
+/// Refuses a search whose hits alone could be a larger answer than allowed, before they are collected.
+fn check_size(queries: usize, best: usize, rows: u64) -> Result<()> {
+    let hits = (queries as u64).saturating_mul((best as u64).min(rows));
+    let bytes = hits.saturating_mul(HIT_BYTES);
+    let limit = limits::QUERY_OUTPUT_BYTES_MAX as u64;
+    if bytes > limit { Err(Error::TooLarge { bytes, limit }) } else { Ok(()) }
+}
+
 /// Whether a score is a worse one than another.
 fn worse(metric: Metric, score: f32, than: f32) -> bool {
     if metric.larger_is_better() { score < than } else { score > than }
@@ -138,9 +154,9 @@ struct Wanted {
 
 impl Wanted {
     /// What to keep when rows with one key, or more ties than expected, left too little.
-    fn more(self, ties: bool) -> Self {
+    fn more(self, ties: bool, ties_limit: usize) -> Self {
         match ties {
-            true => Self { ties: self.ties.saturating_mul(8).min(TIES_LIMIT), ..self },
+            true => Self { ties: self.ties.saturating_mul(8).min(ties_limit), ..self },
             false => Self { best: self.best.saturating_mul(2), ..self },
         }
     }

@@ -151,9 +151,19 @@ impl DataDir {
         self.root.join(METADATA)
     }
 
+    /// Where data files lie unless `storage.url` says otherwise.
+    pub fn objects(&self) -> PathBuf {
+        self.root.join("objects")
+    }
+
+    /// Whether anything lies there.
+    pub fn has_objects(&self) -> bool {
+        fs::read_dir(self.objects()).is_ok_and(|mut entries| entries.next().is_some())
+    }
+
     /// The default of `storage.url`.
     pub fn objects_url(&self) -> String {
-        format!("file://{}", self.root.join("objects").display())
+        format!("file://{}", self.objects().display())
     }
 
     /// The default of `storage.cache_dir`.

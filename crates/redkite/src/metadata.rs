@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use redkite_meta::{EmbeddedOptions, EmbeddedStore, EtcdOptions, EtcdStore, EtcdTls, MetaStore};
 
 use crate::config::EtcdConfig;
@@ -34,6 +34,15 @@ pub async fn open(config: &EtcdConfig, dir: &DataDir) -> Result<Arc<dyn MetaStor
 /// The store in the data directory's file.
 pub async fn embedded(dir: &DataDir) -> Result<Arc<dyn MetaStore>> {
     let path = dir.metadata();
+    // Files without the metadata that names them are a loss to be told, not an empty database to start on.
+    if !path.exists() && dir.has_objects() {
+        bail!(
+            "{} is missing although {} holds data files: restore it, set etcd.endpoints if the metadata is in etcd, or \
+             use another data directory",
+            path.display(),
+            dir.objects().display()
+        );
+    }
     let shown = path.display().to_string();
     let opening = tokio::task::spawn_blocking(move || EmbeddedStore::open(&path, EmbeddedOptions::default()));
     let store = opening.await?.with_context(|| format!("the metadata in {shown} cannot be opened"))?;

@@ -166,9 +166,10 @@ impl Catalog {
     }
 
     /// The collection of that id, whatever it is called now.
-    pub fn collection_by_id(&self, id: CollectionId) -> Option<&Arc<Collection>> {
-        let record = self.names.iter().find(|record| record.id == id)?;
-        self.live(record.segment(), id)
+    pub fn collection_by_id(&self, id: CollectionId) -> Result<Option<&Arc<Collection>>> {
+        self.check_names()?;
+        let record = self.names.iter().find(|record| record.id == id);
+        Ok(record.and_then(|record| self.live(record.segment(), id)))
     }
 
     /// What the collection of that id is called now.
@@ -185,10 +186,16 @@ impl Catalog {
 
     /// The name record of that name.
     pub fn name_record(&self, name: &str) -> Result<Option<&NameRecord>> {
-        if let Some(damage) = &self.names_damage {
-            return Err(Error::Damaged { what: "the list of collections".into(), detail: damage.to_string() });
-        }
+        self.check_names()?;
         Ok(self.names.iter().find(|record| record.name == name))
+    }
+
+    /// A list that cannot be read must not pass for an empty one.
+    fn check_names(&self) -> Result<()> {
+        match &self.names_damage {
+            Some(damage) => Err(Error::Damaged { what: "the list of collections".into(), detail: damage.to_string() }),
+            None => Ok(()),
+        }
     }
 
     /// Whether keys of that segment exist, of a live or a dropped collection.

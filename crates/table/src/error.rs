@@ -26,6 +26,18 @@ pub enum Error {
         /// The name.
         name: String,
     },
+    /// The user has as many collections as there may be.
+    #[error("exceeded the limit number of collections[limit={limit}]; drop some first")]
+    TooManyCollections {
+        /// The limit.
+        limit: usize,
+    },
+    /// The request names a field that is not in the schema.
+    #[error("field {name} not exist")]
+    FieldNotFound {
+        /// The name.
+        name: String,
+    },
     /// A named limit is reached.
     #[error("{what} is limited to {limit}: {advice}")]
     LimitReached {
@@ -106,8 +118,8 @@ impl Error {
             Error::Expr(error) => error.kind(),
             Error::CollectionNotFound { .. } | Error::IndexNotFound { .. } => ErrorKind::NotFound,
             Error::CollectionExists { .. } => ErrorKind::Exists,
-            Error::IndexConflict { .. } => ErrorKind::Invalid,
-            Error::LimitReached { .. } => ErrorKind::Exhausted,
+            Error::IndexConflict { .. } | Error::FieldNotFound { .. } => ErrorKind::Invalid,
+            Error::LimitReached { .. } | Error::TooManyCollections { .. } => ErrorKind::Exhausted,
             Error::Damaged { .. } => ErrorKind::Corrupt,
             Error::NewerFormat { .. } => ErrorKind::Unsupported,
             Error::OutcomeUnknown { .. } => ErrorKind::Unknown,

@@ -74,8 +74,13 @@ fn properties(pairs: &[KeyValuePair]) -> WireResult<BTreeMap<String, String>> {
 
 pub(super) async fn drop(shared: &Shared, call: Call<wire::DropCollectionRequest>) -> WireResult<Status> {
     shared.check_database(&call.metadata, &call.message.db_name)?;
+    let name = &call.message.collection_name;
+    let id = shared.database.newest().name_record(name)?.map(|record| record.id);
     // Dropping what is not there is success, as in Milvus.
-    shared.database.drop_collection(&call.message.collection_name).await?;
+    shared.database.drop_collection(name).await?;
+    if let Some(id) = id {
+        shared.ingest.dropped(call.client, id).await?;
+    }
     Ok(success())
 }
 

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use redkite_expr::Predicate;
 use redkite_ingest::Turn;
 use redkite_ingest::block::{BlockOp, OpKind};
-use redkite_ingest::stage::stage;
 use redkite_types::CollectionId;
 
 use super::errors::filter_error;
@@ -44,8 +43,8 @@ pub(super) async fn delete(shared: &Shared, call: Call<wire::DeleteRequest>) -> 
     })
 }
 
-/// What the client is told it deletes: the keys it named, or the rows its filter matches now, those of its own block
-/// included. What is removed in the end is what matches when the block is flushed.
+/// What the client is told it deletes: the keys it named, or the rows its filter matches now, those it has inserted and
+/// not flushed included. What is removed in the end is what matches when the block is flushed.
 async fn matching(
     shared: &Shared,
     turn: &Turn,
@@ -57,13 +56,13 @@ async fn matching(
         return Ok(i64::try_from(keys.len()).unwrap_or(i64::MAX));
     }
     let committed = redkite_query::count(&shared.database, &resolved.collection, predicate).await?;
-    let own: Vec<BlockOp> = turn.block().ops().iter().filter(|op| op.collection == collection).cloned().collect();
     let mut buffered = 0;
-    for staged in stage(&own)? {
-        for batch in &staged.batches {
-            let columns = redkite_expr::BatchColumns::new(batch, &staged.record.schema);
-            buffered += predicate.evaluate(&columns).map_err(redkite_table::Error::from)?.count_set_bits() as u64;
-        }
+    for op in turn.block().ops().iter().filter(|op| op.collection == collection) {
+        let (OpKind::Insert(batch) | OpKind::Upsert(batch) | OpKind::Replace { batch, .. }) = &op.kind else {
+            continue;
+        };
+        let columns = redkite_expr::BatchColumns::new(batch, &op.record.schema);
+        buffered += predicate.evaluate(&columns).map_err(redkite_table::Error::from)?.count_set_bits() as u64;
     }
     Ok(i64::try_from(committed + buffered).unwrap_or(i64::MAX))
 }

@@ -15,7 +15,7 @@ use redkite_types::{CommitId, FieldId, FragmentId};
 use roaring::RoaringBitmap;
 
 use super::upload::origin;
-use crate::stage::{Removals, Staged};
+use crate::stage::Staged;
 use crate::{Result, cpu};
 
 /// Fragments opened and searched at the same time.
@@ -48,20 +48,25 @@ impl Finder {
         staged: &Staged,
         commit: CommitId,
     ) -> Result<Vec<(String, FileEntry)>> {
-        let mut targets: Vec<(Arc<Fragment>, bool, &Removals)> = Vec::new();
-        targets.extend(collection.fragments.values().map(|fragment| (fragment.clone(), true, &staged.removals)));
-        let own = staged.uploaded.iter().filter(|(_, removals)| !removals.is_empty());
-        targets.extend(own.map(|(uploaded, removals)| (uploaded.fragment.clone(), false, removals)));
+        // Made once, not once a fragment: a block may remove many keys.
+        let older: Arc<[Arc<Predicate>]> = staged.removals.predicates(&staged.record)?.into();
+        let mut targets: Vec<(Arc<Fragment>, bool, Arc<[Arc<Predicate>]>)> = Vec::new();
+        targets.extend(collection.fragments.values().map(|fragment| (fragment.clone(), true, older.clone())));
+        for (uploaded, removals) in &staged.uploaded {
+            if !removals.is_empty() {
+                let later = removals.predicates(&staged.record)?.into();
+                targets.push((uploaded.fragment.clone(), false, later));
+            }
+        }
 
         let mut searches = Vec::new();
-        for (fragment, committed, removals) in &targets {
+        for (fragment, committed, predicates) in &targets {
             let log = fragment.anchor()?.entry.delete_log.clone();
             if self.found.get(&fragment.id).is_some_and(|known| known.log == log) {
                 continue;
             }
-            let predicates = removals.predicates(&staged.record)?;
             let relevant: Vec<Arc<Predicate>> =
-                predicates.into_iter().filter(|predicate| may_match(fragment, predicate)).collect();
+                predicates.iter().filter(|predicate| may_match(fragment, predicate)).cloned().collect();
             if relevant.is_empty() {
                 self.found.insert(fragment.id, Found { log, deleted: None });
                 continue;
@@ -136,7 +141,8 @@ async fn search(
     };
     let id = fragment.id;
     let keyed = predicates.iter().all(|predicate| predicate.candidate_keys().is_some());
-    let cost = if keyed { 0 } else { u64::from(reader.rows()) };
+    let keys = |predicate: &Arc<Predicate>| predicate.candidate_keys().map_or(0, |keys| keys.len() as u64);
+    let cost = if keyed { predicates.iter().map(keys).sum() } else { u64::from(reader.rows()) };
     let deleted = cpu::run(cost, move || removed_rows(&reader, &predicates)).await??;
     Ok((id, Found { log, deleted }))
 }

@@ -8,6 +8,7 @@ fn registry() -> Registry {
         connections: HashMap::new(),
         sessions: HashMap::new(),
         homes: HashMap::new(),
+        ending: HashMap::new(),
     }
 }
 
@@ -29,7 +30,8 @@ async fn database() -> Arc<Database> {
 }
 
 async fn bind(registry: &mut Registry, client: ClientId) -> std::result::Result<Arc<Session>, String> {
-    registry.bind(client, &Arc::default(), database().await.as_ref()).map_err(|error| error.to_string())
+    let ingest = Ingest::new(database().await, IngestOptions::default());
+    registry.bind(client, &ingest).map_err(|error| error.to_string())
 }
 
 #[tokio::test]

@@ -5,17 +5,17 @@ use std::time::Duration;
 
 use redkite_table::entry::CollectionRecord;
 
-use super::{Turn, Work};
+use super::{SETTLE_PAUSE, Turn, Unsettled, Work};
 use crate::flush::Failure;
 use crate::options::{AUTO_FLUSH_PROPERTY, FLUSH_INTERVAL_PROPERTY};
-use crate::{Flushed, IngestOptions, Result};
+use crate::{Error, Flushed, IngestOptions, Result};
 
 /// What automatic flushing asks of the block as a whole: a block is flushed whole, so the most impatient of its
 /// collections decides.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Policy {
     /// Longest wait until the next automatic flush; none if flushing is the client's.
-    interval: Option<Duration>,
+    pub(super) interval: Option<Duration>,
     /// Counts flushes, so that a timer of an earlier block does nothing.
     generation: u64,
     /// The interval a timer runs for already.
@@ -34,10 +34,15 @@ impl Policy {
     }
 
     pub(super) fn join(&mut self, other: Option<Duration>) {
-        self.interval = match (self.interval, other) {
+        self.interval = Self::sooner(self.interval, other);
+    }
+
+    /// The more impatient of two wishes.
+    pub(super) fn sooner(a: Option<Duration>, b: Option<Duration>) -> Option<Duration> {
+        match (a, b) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
-        };
+        }
     }
 
     pub(super) fn is_on(&self) -> bool {
@@ -66,11 +71,20 @@ impl Turn {
         let (ingest, session) = (Arc::downgrade(&self.ingest), Arc::downgrade(&self.session));
         tokio::spawn(async move {
             tokio::time::sleep(interval).await;
-            let (Some(ingest), Some(session)) = (ingest.upgrade(), session.upgrade()) else { return };
-            // A session that is gone has nothing to flush any more.
-            let Ok(turn) = session.turn(ingest).await else { return };
-            if turn.state.policy.generation == generation && !turn.state.block.is_empty() {
-                turn.flush_automatically("flush_interval").await;
+            loop {
+                let (Some(ingest), Some(session)) = (ingest.upgrade(), session.upgrade()) else { return };
+                match session.turn(ingest).await {
+                    Ok(turn) => {
+                        if turn.state.policy.generation == generation && !turn.state.block.is_empty() {
+                            turn.flush_automatically("flush_interval").await;
+                        }
+                        return;
+                    }
+                    // The block waits for the outcome of an earlier flush, and so does its timer.
+                    Err(Error::OutcomeUnknown { .. }) => tokio::time::sleep(interval.max(SETTLE_PAUSE)).await,
+                    // A session that is gone has nothing to flush any more.
+                    Err(_) => return,
+                }
             }
         });
     }
@@ -93,14 +107,26 @@ impl Turn {
     }
 
     pub(super) async fn flush_or_drop(&mut self) -> Result<Flushed> {
-        let ops = self.state.block.acknowledged();
-        let result = self.publish(None).await;
-        if result.is_err() {
-            // An open outcome stays open: it has to be settled before this client's next operation.
-            self.emptied();
-            self.state.counted = self.state.counted.saturating_sub(ops);
+        loop {
+            let ops = self.state.block.acknowledged();
+            let result = self.publish(None).await;
+            match &result {
+                Ok(_) => {}
+                // Only the operations of the collection that is gone are lost; the others may still be published.
+                Err(Error::CollectionDropped { ops: dropped, .. }) => {
+                    self.state.counted = self.state.counted.saturating_sub(*dropped);
+                    if !self.state.block.is_empty() {
+                        continue;
+                    }
+                }
+                Err(_) => {
+                    // An open outcome stays open: it has to be settled before this client's next operation.
+                    self.emptied();
+                    self.state.counted = self.state.counted.saturating_sub(ops);
+                }
+            }
+            return result;
         }
-        result
     }
 
     /// The flush of a write that is committed before it is answered: if it fails, so does the write.
@@ -109,12 +135,12 @@ impl Turn {
             Ok(flushed) => return Ok(flushed),
             Err(failure) => failure,
         };
-        if !matches!(failure, Failure::Unknown { .. }) {
-            // First of all, while it is the last one: a failure may discard others.
-            self.state.block.pop();
-            self.state.counted = self.state.counted.saturating_sub(1);
-            self.changed();
+        if let Failure::Unknown { id, detail } = failure {
+            self.state.unsettled = Some(Unsettled { id, written: true });
+            return Err(Error::OutcomeUnknown { id, detail });
         }
+        // First of all, while it is the last one: a failure may discard others.
+        self.take_back();
         Err(self.failed(failure))
     }
 }

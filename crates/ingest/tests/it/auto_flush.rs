@@ -186,6 +186,60 @@ async fn a_write_that_fails_takes_no_other_operation_with_it() {
     }
 }
 
+/// The client was told that the write failed; should it not have happened, it must not happen with a later one.
+#[tokio::test(start_paused = true)]
+async fn a_write_with_an_unknown_outcome_is_not_made_up_for_later() {
+    for fault in [Fault::AnswerLost, Fault::NeverSent, Fault::Late] {
+        let options = IngestOptions { flush_interval: Duration::ZERO, ..on() };
+        let node = node(options).await;
+        let client = node.client();
+        node.meta.fail_next(Call::Commit, fault);
+        node.meta.fail_always(Call::Settle, Fault::Refused);
+        let error = client.write(FILMS, &Write::Insert(vec![(1, 1)])).await.unwrap_err();
+        assert!(matches!(error, Error::OutcomeUnknown { .. }), "{error}");
+        node.meta.recover();
+        client.insert(&[(2, 2)]).await;
+        node.meta.land().await;
+        let happened = fault == Fault::AnswerLost;
+        assert_eq!(node.rows(FILMS).await, if happened { vec![(1, 1), (2, 2)] } else { vec![(2, 2)] }, "{fault:?}");
+    }
+}
+
+/// A flush the client asked for has an unknown outcome; the timer of the block still flushes it, once that is settled.
+#[tokio::test(start_paused = true)]
+async fn s16_the_interval_outlasts_an_unknown_outcome() {
+    for fault in [Fault::AnswerLost, Fault::NeverSent, Fault::Late] {
+        let node = node(IngestOptions { flush_interval: Duration::from_secs(5), ..on() }).await;
+        let client = node.client();
+        client.insert(&[(1, 1)]).await;
+        node.meta.fail_next(Call::Commit, fault);
+        node.meta.fail_always(Call::Settle, Fault::Refused);
+        assert!(matches!(client.try_flush().await, Err(Error::OutcomeUnknown { .. })));
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        node.meta.recover();
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(node.rows(FILMS).await, [(1, 1)], "{fault:?}");
+        node.meta.land().await;
+        assert_eq!(node.rows(FILMS).await, [(1, 1)], "{fault:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_collection_does_not_take_automatically_flushed_rows_of_others_with_it() {
+    let node = node(on()).await;
+    for name in ["a", "b"] {
+        node.create(name).await;
+    }
+    let client = node.client();
+    client.insert(&[(1, 1)]).await;
+    for name in ["a", "b"] {
+        client.write(name, &Write::Insert(vec![(2, 2)])).await.unwrap();
+        node.drop_collection(name).await;
+    }
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(node.rows(FILMS).await, [(1, 1)]);
+}
+
 /// Counts what counters count.
 #[derive(Debug, Default)]
 struct Counters(Mutex<HashMap<String, Arc<AtomicU64>>>);

@@ -3,7 +3,7 @@
 use redkite_ingest::Error;
 use redkite_types::ErrorKind;
 
-use crate::plain::Write;
+use crate::plain::{Row, Write};
 use crate::world::{FILMS, Stores};
 
 #[tokio::test]
@@ -35,7 +35,7 @@ async fn s09_nothing_is_visible_before_the_flush() {
 async fn s06_operations_of_one_block_take_effect_in_order() {
     use Write::{DeleteKeys, DeleteTags, Insert, Upsert};
     let insert = |tag| Insert(vec![(1, tag)]);
-    let cases: [(&str, Vec<Write>, &[(i64, i64)]); 10] = [
+    let cases: [(&str, Vec<Write>, &[Row]); 10] = [
         ("insert, delete", vec![insert(1), DeleteKeys(vec![1])], &[]),
         ("insert, delete, insert", vec![insert(1), DeleteKeys(vec![1]), insert(2)], &[(1, 2)]),
         ("delete, insert", vec![DeleteKeys(vec![1]), insert(1)], &[(1, 1)]),

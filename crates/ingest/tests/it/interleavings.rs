@@ -46,11 +46,10 @@ impl Scene {
         let stores = Stores::new().await;
         let node = stores.node(9).await;
         node.create(FILMS).await;
-        for row in old {
-            let client = node.client();
-            client.insert(&[*row]).await;
-            client.flush().await;
-        }
+        // Of one fragment, so that deletes of different rows meet in one delete log.
+        let writer = node.client();
+        writer.insert(old).await;
+        writer.flush().await;
         let client = |number: u32| {
             let stores = stores.clone();
             async move { stores.node(number).await.client() }

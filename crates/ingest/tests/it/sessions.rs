@@ -182,6 +182,52 @@ async fn a_flush_completes_although_its_client_disconnects() {
     }
 }
 
+/// A flush that still runs for the old connection is older than everything that comes on the new one.
+#[tokio::test(start_paused = true)]
+async fn s06_a_client_that_reconnects_does_not_overtake_its_own_flush() {
+    use crate::faulty_meta::Fault;
+    for fault in [None, Some(Fault::AnswerLost), Some(Fault::NeverSent), Some(Fault::Late)] {
+        for cut in [false, true] {
+            let node = node().await;
+            let old = node.client();
+            old.insert(&[(1, 1)]).await;
+            if let Some(fault) = fault {
+                node.meta.fail_next(Call::Commit, fault);
+                node.meta.fail_always(Call::Settle, Fault::Refused);
+            }
+            node.meta.stop_at(Call::Commit);
+            let request = old.clone();
+            let flushing = tokio::spawn(async move { request.try_flush().await });
+            node.meta.stopped().await;
+            if cut {
+                old.disconnect();
+            }
+            let new = old.reconnected();
+            assert!(matches!(new.try_flush().await, Err(Error::SessionLost { .. })));
+            let deleting = tokio::spawn(async move {
+                loop {
+                    match new.write(FILMS, &Write::DeleteKeys(vec![1])).await {
+                        Ok(_) => return new.flush().await,
+                        // The outcome of the old flush is open.
+                        Err(error) => assert_eq!(error.kind(), ErrorKind::Unknown, "{error}"),
+                    }
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+            });
+            tokio::time::sleep(Duration::from_secs(30)).await;
+            assert!(!deleting.is_finished());
+            node.meta.resume();
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            assert_eq!(deleting.is_finished(), fault.is_none(), "{fault:?}");
+            node.meta.recover();
+            deleting.await.unwrap();
+            assert_eq!(flushing.await.unwrap().is_ok(), fault.is_none());
+            node.meta.land().await;
+            assert!(node.rows(FILMS).await.is_empty(), "{fault:?} {cut}");
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn s06_concurrent_calls_take_effect_in_the_order_they_arrive() {
     let node = node().await;
@@ -317,6 +363,20 @@ async fn a_count_includes_what_was_flushed_automatically() {
     tokio::time::sleep(Duration::from_secs(5)).await;
     node.meta.recover();
     assert!(matches!(client.flush_with(counting(1)).await, Err(Error::BlockOpsMismatch { client: 1, session: 0 })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_client_wrote_into_a_collection_it_drops_itself_is_forgotten() {
+    let node = node().await;
+    node.create("b").await;
+    let client = node.client();
+    client.insert(&[(1, 1)]).await;
+    client.write("b", &Write::Insert(vec![(1, 1)])).await.unwrap();
+    let id = node.collection("b").await.record().unwrap().id;
+    node.drop_collection("b").await;
+    node.ingest.turn(client.id).await.unwrap().discard(id);
+    client.flush_with(counting(2)).await.unwrap();
+    assert_eq!(node.rows(FILMS).await, [(1, 1)]);
 }
 
 #[tokio::test(start_paused = true)]

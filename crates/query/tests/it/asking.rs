@@ -43,7 +43,13 @@ pub async fn count_of(node: &Node, name: &str, text: &str) -> u64 {
 }
 
 /// A search for the vectors `queries` of two components.
-pub fn request(collection: &Arc<Collection>, metric: Metric, queries: &[[f32; 2]], text: &str, limit: usize) -> SearchRequest {
+pub fn request(
+    collection: &Arc<Collection>,
+    metric: Metric,
+    queries: &[[f32; 2]],
+    text: &str,
+    limit: usize,
+) -> SearchRequest {
     let bytes: Vec<u8> = queries.iter().flatten().flat_map(|component| component.to_le_bytes()).collect();
     SearchRequest {
         collection: collection.clone(),
@@ -78,7 +84,14 @@ pub fn hits(found: &SearchHits) -> Vec<Vec<(f32, i64, i64)>> {
 }
 
 /// Hits of a search for one vector.
-pub async fn nearest(node: &Node, name: &str, metric: Metric, vector: [f32; 2], text: &str, limit: usize) -> Vec<(f32, i64, i64)> {
+pub async fn nearest(
+    node: &Node,
+    name: &str,
+    metric: Metric,
+    vector: [f32; 2],
+    text: &str,
+    limit: usize,
+) -> Vec<(f32, i64, i64)> {
     let collection = node.collection(name).await;
     let found = search(&node.database, request(&collection, metric, &[vector], text, limit)).await.unwrap();
     hits(&found).remove(0)

@@ -192,3 +192,67 @@ async fn a_keyed_write_opens_few_of_many_fragments() {
     assert_eq!(ask(&node, FILMS, "id == 170").await, [(170, 9)]);
     assert_eq!(count_of(&node, FILMS, "").await, 80);
 }
+
+/// Metadata that cannot be read is no empty collection either.
+#[tokio::test]
+async fn damaged_or_newer_metadata_is_named_and_hurts_its_collection_only() {
+    let directory = tempfile::tempdir().unwrap();
+    let stores = stores(directory.path()).await;
+    fill(&stores).await;
+    let range = redkite_meta::RangeRequest::new(redkite_meta::KeyRange::Prefix("/u/films/".into()));
+    let put = |key: &str, value: bytes::Bytes| {
+        let put = redkite_meta::Op::put(key, value);
+        stores.meta.txn(redkite_meta::Txn { then: vec![put], ..Default::default() })
+    };
+    for kv in stores.meta.range(range).await.unwrap().kvs.iter().filter(|kv| !kv.key.ends_with("/head")) {
+        for (value, kind) in [
+            (&b"{"[..], ErrorKind::Corrupt),
+            (br#"{"format":1}"#, ErrorKind::Corrupt),
+            (br#"{"format":2,"whatever":0}"#, ErrorKind::Unsupported),
+        ] {
+            put(&kv.key, bytes::Bytes::copy_from_slice(value)).await.unwrap();
+            let node = stores.node(2).await;
+            for error in [
+                try_ask(&node, &node.collection(FILMS).await, "", 0, None).await.unwrap_err(),
+                redkite_query::count(
+                    &node.database,
+                    &node.collection(FILMS).await,
+                    &redkite_expr::Predicate::always_true().into(),
+                )
+                .await
+                .unwrap_err(),
+            ] {
+                assert_eq!(error.kind(), kind, "{}: {error}", kv.key);
+                assert!(error.to_string().contains(&kv.key), "{}: {error}", kv.key);
+            }
+            assert_eq!(read_all(&node, "other").await.unwrap(), 98);
+            put(&kv.key, kv.value.clone()).await.unwrap();
+            assert_eq!(read_all(&stores.node(2).await, FILMS).await.unwrap(), 98);
+        }
+    }
+    // What cannot be read can still be dropped.
+    put("/u/films/schema", "{".into()).await.unwrap();
+    let node = stores.node(2).await;
+    node.drop_collection(FILMS).await;
+    node.create(FILMS).await;
+    assert!(ask(&node, FILMS, "").await.is_empty());
+}
+
+/// A raw vector file's entry speaks for its fragment: without it the rows are not zero, they are unknown.
+#[tokio::test]
+async fn a_fragment_without_its_anchor_is_an_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let stores = stores(directory.path()).await;
+    fill(&stores).await;
+    let range = redkite_meta::RangeRequest::new(redkite_meta::KeyRange::Prefix("/u/films/data/".into()));
+    let anchor = stores.meta.range(range).await.unwrap().kvs.into_iter().find(|kv| kv.key.contains("/v102")).unwrap();
+    let delete = redkite_meta::Op::Delete(redkite_meta::KeyRange::Exact(anchor.key));
+    stores.meta.txn(redkite_meta::Txn { then: vec![delete], ..Default::default() }).await.unwrap();
+    let node = stores.node(2).await;
+    let collection = node.collection(FILMS).await;
+    for text in ["", "id == 1"] {
+        let filter = crate::world::filter(&collection.record().unwrap().schema, text);
+        assert!(redkite_query::count(&node.database, &collection, &filter).await.is_err());
+        assert!(try_ask(&node, &collection, text, 0, None).await.is_err());
+    }
+}

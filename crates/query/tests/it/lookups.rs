@@ -9,6 +9,9 @@ use crate::asking::{ask, ask_page, count_of, try_ask};
 use crate::plain::{Plain, Row, Write};
 use crate::world::{FILMS, Stores};
 
+/// Whether a filter selects a row.
+type Wanted<'a> = &'a dyn Fn(&Row) -> bool;
+
 /// Of rows with one key the newest, by key.
 fn shown(rows: &[Row]) -> Vec<Row> {
     rows.iter().copied().collect::<BTreeMap<_, _>>().into_iter().collect()
@@ -171,7 +174,7 @@ async fn random_rows_are_found_as_a_plain_search_finds_them() {
         for _ in 0..6 {
             let (low, high) = (random.rng.random_range(-6..16), random.rng.random_range(-6..16));
             let in_tags = random.rng.random_range(0..tag + 1);
-            let checks: [(String, &dyn Fn(&Row) -> bool); 4] = [
+            let checks: [(String, Wanted<'_>); 4] = [
                 (format!("id >= {low} and id < {high}"), &|row| row.0 >= low && row.0 < high),
                 (format!("id in [{low}, {high}]"), &|row| row.0 == low || row.0 == high),
                 (format!("id == {low} or tag > {in_tags}"), &|row| row.0 == low || row.1 > in_tags),

@@ -96,7 +96,10 @@ async fn films() -> (Node, Client) {
     })
     .await;
     client.flush().await;
-    submit(&client, |_| OpKind::Insert(batch(&[("ä", Some(true), None, 0b0011), ("", None, Some([2.0, 0.0]), 0b0111)]))).await;
+    submit(&client, |_| {
+        OpKind::Insert(batch(&[("ä", Some(true), None, 0b0011), ("", None, Some([2.0, 0.0]), 0b0111)]))
+    })
+    .await;
     client.flush().await;
     (node, client)
 }
@@ -151,4 +154,36 @@ async fn several_vector_fields_are_searched_apart() {
     assert_eq!(found, want.map(|(title, score)| (title.to_owned(), score)));
     let found = nearest(&node, BITS, Metric::Jaccard, vec![0b0011], "seen == true").await;
     assert_eq!(found, [("ä", 0.0), ("b", 0.5)].map(|(title, score)| (title.to_owned(), score)));
+}
+
+/// Rows written before a field existed hold its default, or null.
+#[tokio::test]
+async fn rows_older_than_a_field_hold_its_default() {
+    let (node, client) = films().await;
+    let collection = node.collection("films").await;
+    let mut record = collection.record().unwrap().as_ref().clone();
+    let added = [
+        Field { default: Some(redkite_types::Scalar::Int(7)), ..field(FieldId(104), "stars", DataType::Int64) },
+        Field { nullable: true, ..field(FieldId(105), "note", DataType::VarChar { max_length: 10 }) },
+    ];
+    record.schema.fields.extend(added);
+    let put = |key: String, value| redkite_meta::Op::put(key, value);
+    let keys = &node.database.keys;
+    let then =
+        vec![put(keys.schema("films"), redkite_table::entry::encode(&record).unwrap()), put(keys.head(), "{}".into())];
+    node.database.meta.txn(redkite_meta::Txn { then, ..Default::default() }).await.unwrap();
+    let collection = node.collection("films").await;
+    let filter = crate::world::filter(&record.schema, "stars == 7 and note is null");
+    assert_eq!(count(&node.database, &collection, &filter).await.unwrap(), 5);
+    let fields = vec![FieldId(104), FieldId(105)];
+    let request = QueryRequest { collection, filter, offset: 0, limit: Some(2), fields };
+    let rows = query(&node.database, request).await.unwrap();
+    assert_eq!(*rows.columns[0].1, arrow_array::Int64Array::from(vec![7, 7]));
+    assert_eq!(rows.columns[1].1.null_count(), 2);
+    // A delete by the new field reaches the old rows.
+    let text = "stars == 7".to_owned();
+    let predicate = crate::world::filter(&record.schema, &text);
+    submit(&client, |_| OpKind::Delete { predicate, text }).await;
+    client.flush().await;
+    assert_eq!(node.collection("films").await.live_rows(), 0);
 }

@@ -80,7 +80,10 @@ async fn s30_metadata_and_files_lie_where_the_statement_says() {
         let value: serde_json::Value = serde_json::from_slice(&kv.value).unwrap();
         let file = directory.path().join("data/u/films/data").join(path);
         assert_eq!(std::fs::metadata(&file).unwrap().len(), value["size"].as_u64().unwrap());
-        assert_eq!((value["format"].as_u64(), value["node"].as_u64(), value["cluster"].as_str()), (Some(1), Some(1), Some("c")));
+        assert_eq!(
+            (value["format"].as_u64(), value["node"].as_u64(), value["cluster"].as_str()),
+            (Some(1), Some(1), Some("c"))
+        );
         let kind = value["type"].as_str().unwrap().to_owned();
         if kind == "scalar" {
             // S31: which column, and which raw vector file it belongs to.

@@ -46,11 +46,7 @@ impl Database {
             };
         }
         if catalog.names.len() >= limits::COLLECTIONS_MAX {
-            return Err(Error::LimitReached {
-                what: "the number of collections",
-                limit: limits::COLLECTIONS_MAX,
-                advice: "drop some first",
-            });
+            return Err(Error::TooManyCollections { limit: limits::COLLECTIONS_MAX });
         }
         let random = self.ambient.random() & ((1 << ID_RANDOM_BITS) - 1);
         let id = CollectionId((catalog.revision.next().0 << ID_RANDOM_BITS) | random as i64);

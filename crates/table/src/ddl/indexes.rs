@@ -32,13 +32,21 @@ impl Database {
         Ok(change(self, collection, plan).await?.1)
     }
 
-    /// Drops the index called `index`; by an empty name the only one, or the one on the field of that name.
+    /// Drops the index called `index`; by an empty name the one on `field`, or with neither the only one.
     pub async fn drop_index(&self, collection: &str, index: &str, field: &str) -> Result<Revision> {
         let plan = |catalog: &Catalog| {
             let found = catalog.collection(collection)?;
             let record = found.record()?;
-            let field = record.schema.field(field).map(|field| field.id);
-            let chosen = |known: &IndexRecord| match (index.is_empty(), field) {
+            let on_field = match record.schema.field(field) {
+                None if !field.is_empty() => return Err(Error::FieldNotFound { name: field.to_owned() }),
+                definition => definition.map(|definition| definition.id),
+            };
+            if index.is_empty() && on_field.is_none() && record.indexes.len() > 1 {
+                let detail =
+                    "the collection has several indexes; say which one to drop by its name or field".to_owned();
+                return Err(Error::IndexConflict { detail });
+            }
+            let chosen = |known: &IndexRecord| match (index.is_empty(), on_field) {
                 (false, _) => known.name == index,
                 (true, Some(field)) => known.field == field,
                 (true, None) => true,

@@ -86,8 +86,7 @@ fn field(id: i64, name: &str, data_type: DataType, primary_key: bool) -> Field {
 
 /// A collection with vectors of `dim` components.
 pub fn collection(name: &str, dim: u32) -> NewCollection {
-    let fields =
-        vec![field(100, "id", DataType::Int64, true), field(101, "v", DataType::FloatVector { dim }, false)];
+    let fields = vec![field(100, "id", DataType::Int64, true), field(101, "v", DataType::FloatVector { dim }, false)];
     NewCollection {
         name: name.to_owned(),
         schema: Schema { fields, description: String::new() },
