@@ -32,6 +32,9 @@ struct Found {
 /// Entries of raw vector files that name a new delete log, by path.
 type Anchors = Vec<(String, FileEntry)>;
 
+/// A fragment, whether it is committed, and what to remove from it.
+type Target = (Arc<Fragment>, bool, Arc<[Arc<Predicate>]>);
+
 /// Finds rows to remove, remembering what it has searched.
 #[derive(Debug, Default)]
 pub(super) struct Finder {
@@ -50,7 +53,7 @@ impl Finder {
     ) -> Result<Vec<(String, FileEntry)>> {
         // Made once, not once a fragment: a block may remove many keys.
         let older: Arc<[Arc<Predicate>]> = staged.removals.predicates(&staged.record)?.into();
-        let mut targets: Vec<(Arc<Fragment>, bool, Arc<[Arc<Predicate>]>)> = Vec::new();
+        let mut targets: Vec<Target> = Vec::new();
         targets.extend(collection.fragments.values().map(|fragment| (fragment.clone(), true, older.clone())));
         for (uploaded, removals) in &staged.uploaded {
             if !removals.is_empty() {
