@@ -4,6 +4,8 @@ import json
 import shutil
 from pathlib import Path
 
+import pyarrow
+import pyarrow.ipc
 import pytest
 
 from support import golden
@@ -36,3 +38,30 @@ def test_a_newer_format_is_refused_by_name(tmp_path):
     result = run_binary("standalone", "--data-dir", str(data_dir), "--listen", "127.0.0.1:0", "--http", "")
     assert result.returncode != 0
     assert str(data_dir) in result.stderr and "99" in result.stderr, result.stderr
+
+
+@pytest.mark.parametrize("folder", FORMATS, ids=lambda folder: folder.name)
+def test_pyarrow_opens_every_file(folder):
+    """Vectors and scalars of every type, straight from the store: row-aligned within a fragment."""
+    columns = {}
+    rows = {}
+    for path in sorted(folder.glob("objects/**/*.arrow")):
+        table = pyarrow.ipc.open_file(pyarrow.memory_map(str(path))).read_all()
+        table.validate(full=True)
+        (name,) = table.column_names
+        columns.setdefault(name, str(table.schema.field(0).type))
+        rows.setdefault(path.parent, set()).add(table.num_rows)
+    assert all(len(counts) == 1 for counts in rows.values()), rows
+    expected = golden.row(1)
+    assert set(columns) == set(expected) - {"extra"} | {"$meta"}
+    assert columns["vector"].startswith("fixed_size_list<item: float") and columns["text"] == "string"
+    first = next(path for path in sorted(rows) if "everything" in str(path))
+    read = {path.stem: pyarrow.ipc.open_file(str(path)).read_all() for path in first.glob("*.arrow")}
+    table = {column.column_names[0]: column.column(0).to_pylist() for column in read.values()}
+    place = table["id"].index(1)
+    for name in ("flag", "tiny", "small", "whole", "single", "double", "text", "tags", "maybe"):
+        assert table[name][place] == expected[name], name
+    assert json.loads(table["json"][place]) == expected["json"]
+    assert json.loads(table["$meta"][place]) == {"extra": "dynamic 1"}
+    assert table["bits"][place] == expected["bits"]
+    assert table["vector"][place] == pytest.approx(expected["vector"], rel=1e-6)
