@@ -46,8 +46,9 @@ pub fn describe(command: &mut Command, clients: Option<&Clients>, s3: Option<&Se
 
 /// Builds the binary under test, with its failpoints, and puts it where no later build replaces it.
 pub fn binary_under_test(workspace: &Workspace) -> Result<PathBuf> {
-    // Selecting the whole workspace gives dependencies the same features as in the Rust tests: nothing is built twice.
-    run::to_end(workspace.cargo(&["build", "--workspace", "--bin", "redkite", "--features", FAILPOINTS]))?;
+    // As the Rust tests build it, for their own use: another selection would give dependencies other features, and build
+    // most of them a second time.
+    run::to_end(workspace.cargo(&["test", "--no-run", "--workspace", "--features", FAILPOINTS]))?;
     let built = workspace.target.join("debug").join("redkite");
     let ours = workspace.scratch().join("redkite-under-test");
     std::fs::create_dir_all(workspace.scratch())?;
