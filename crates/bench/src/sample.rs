@@ -17,6 +17,11 @@ impl Samples {
         self.0.len()
     }
 
+    /// The one added last; 0 of none.
+    pub fn last(&self) -> f64 {
+        self.0.last().copied().unwrap_or(0.0)
+    }
+
     /// The middle one; of an even number the mean of the two in the middle; 0 of none.
     pub fn median(&self) -> f64 {
         let sorted = self.sorted();
@@ -73,6 +78,6 @@ mod tests {
             assert_eq!(samples.median(), median, "{values:?}");
         }
         let samples = Samples(vec![4.0, 1.0, 2.0]);
-        assert_eq!((samples.least(), samples.largest(), samples.count()), (1.0, 4.0, 3));
+        assert_eq!((samples.least(), samples.largest(), samples.last(), samples.count()), (1.0, 4.0, 2.0, 3));
     }
 }

@@ -13,29 +13,53 @@ use tokio::task::JoinHandle;
 const LOOK_PAUSE: Duration = Duration::from_millis(250);
 /// Below this much nothing is given back.
 const TRIM_BYTES_MIN: u64 = 16 << 20;
+/// Looks after a time that followed growth until the next one: what was in use then may be free now, which does not show.
+const FIRST_WAIT_LOOKS: u32 = 2;
+/// The wait doubles up to a minute while nothing grows.
+const WAIT_LOOKS_MAX: u32 = 240;
 
-/// Gives unused memory back whenever it has grown, until aborted. Must be called within a runtime.
+/// Gives unused memory back when it has grown, and a while after, until aborted. Must be called within a runtime.
 pub fn give_back() -> JoinHandle<()> {
     tokio::spawn(async {
-        let mut after_last = 0;
+        let mut rhythm = Rhythm::default();
         loop {
             tokio::time::sleep(LOOK_PAUSE).await;
             let Some(now) = anonymous_bytes() else { return };
-            if !is_worth_a_trim(now, after_last) {
+            if !rhythm.is_time(now) {
                 continue;
             }
             if tokio::task::spawn_blocking(trim).await.is_err() {
                 return;
             }
-            after_last = anonymous_bytes().unwrap_or(now);
-            tracing::debug!(before = now, after = after_last, "unused memory was given back");
+            let after = anonymous_bytes().unwrap_or(now);
+            rhythm.done(after);
+            tracing::debug!(before = now, after, "unused memory was given back");
         }
     })
 }
 
-/// Whether the process uses so much more than after the last time that some of it is likely unused.
-fn is_worth_a_trim(now_bytes: u64, after_last_bytes: u64) -> bool {
-    now_bytes >= TRIM_BYTES_MIN && now_bytes > after_last_bytes + after_last_bytes / 2
+/// Decides when to give memory back.
+#[derive(Debug, Default)]
+struct Rhythm {
+    after_last_bytes: u64,
+    looks: u32,
+    wait_looks: u32,
+    grown: bool,
+}
+
+impl Rhythm {
+    /// Whether the memory has grown, or the last time is long enough ago.
+    fn is_time(&mut self, now_bytes: u64) -> bool {
+        self.looks = self.looks.saturating_add(1);
+        self.grown = now_bytes > self.after_last_bytes + self.after_last_bytes / 2;
+        now_bytes >= TRIM_BYTES_MIN && (self.grown || self.looks >= self.wait_looks)
+    }
+
+    fn done(&mut self, after_bytes: u64) {
+        self.after_last_bytes = after_bytes;
+        self.looks = 0;
+        self.wait_looks = if self.grown { FIRST_WAIT_LOOKS } else { (self.wait_looks * 2).min(WAIT_LOOKS_MAX) };
+    }
 }
 
 /// Memory that no file backs; none where the kernel does not tell.
@@ -65,17 +89,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_growth_is_worth_a_trim() {
-        let mib = 1 << 20;
-        for (now, after_last, worth) in [
-            (15 * mib, 0, false),
-            (16 * mib, 0, true),
-            (60 * mib, 3 * mib, true),
-            (60 * mib, 50 * mib, false),
-            (80 * mib, 50 * mib, true),
-        ] {
-            assert_eq!(is_worth_a_trim(now, after_last), worth, "{now} after {after_last}");
+    fn growth_is_followed_at_once_and_then_ever_less_often() {
+        const MIB: u64 = 1 << 20;
+        let mut rhythm = Rhythm::default();
+        assert!(!rhythm.is_time(15 * MIB), "too little to bother");
+        assert!(rhythm.is_time(60 * MIB), "grown");
+        rhythm.done(40 * MIB);
+        let mut waits = Vec::new();
+        for _ in 0..10 {
+            let looks = (1..).find(|_| rhythm.is_time(41 * MIB)).unwrap();
+            waits.push(looks);
+            rhythm.done(40 * MIB);
         }
+        assert_eq!(waits, [2, 4, 8, 16, 32, 64, 128, 240, 240, 240]);
+        assert!(rhythm.is_time(61 * MIB), "grown again");
+        rhythm.done(3 * MIB);
+        assert!((0..1_000).all(|_| !rhythm.is_time(4 * MIB)));
     }
 
     #[test]
