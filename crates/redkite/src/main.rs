@@ -3,7 +3,7 @@
 //! - `cli`, `config`: what was asked for; everything is checked before anything is opened.
 //! - `standalone`, `demo`, `meta_dump`: one file a command.
 //! - `server`: a serving process from start to end; `engine`: the parts of a node; `data_dir`: its directory.
-//! - `memory`: gives unused memory back. `http`, `metrics`, `telemetry`, `banner`: what operators see.
+//! - `memory`: how the process holds memory. `http`, `metrics`, `telemetry`, `banner`: what operators see.
 //!
 //! Exit codes: 0 success; 1 something failed; 2 the command line or the configuration is wrong.
 
@@ -39,6 +39,7 @@ const EXIT_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     let started = Instant::now();
+    memory::give_large_blocks_back();
     match run(Cli::parse(), started) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

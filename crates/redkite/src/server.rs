@@ -24,7 +24,6 @@ use crate::config::Loaded;
 use crate::data_dir::DataDir;
 use crate::engine::Engine;
 use crate::http::{self, Operators, Readiness};
-use crate::memory;
 use crate::metrics as telemetry;
 use connections::Connections;
 
@@ -88,7 +87,6 @@ impl Server {
     pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<()> {
         let readiness = Arc::new(Readiness::default());
         let upkeep = telemetry::keep_up(self.metrics.clone());
-        let memory = memory::give_back();
         let operators = self.http_listener.map(|listener| {
             let engine = self.engine.clone();
             http::serve(listener, Operators { readiness: readiness.clone(), engine, metrics: self.metrics.clone() })
@@ -118,7 +116,7 @@ impl Server {
         }
         connections.release();
         drop((connections, ingest));
-        for task in [Some(upkeep), Some(memory), operators].into_iter().flatten() {
+        for task in [Some(upkeep), operators].into_iter().flatten() {
             task.abort();
             // Ended or cut off: either way it no longer holds anything.
             _ = task.await;
