@@ -38,8 +38,6 @@ pub enum WireError {
     IndexNotFoundInCollection { collection: String },
     #[error("index not found[indexName={index}]")]
     IndexNotFound { index: String },
-    #[error("at most one distinct index is allowed per field: invalid parameter")]
-    IndexDistinct,
     #[error("there is no vector index on field: [{field}], please create index firstly")]
     NoIndexToLoad { field: String },
     #[error("database not found[database={database}]")]
@@ -93,7 +91,6 @@ impl WireError {
             | WireError::InvalidExpression { .. }
             | WireError::InvalidPlan { .. }
             | WireError::FieldNotExist { .. }
-            | WireError::IndexDistinct
             | WireError::MetricMismatch { .. }
             | WireError::Unsupported { .. } => Code::InvalidParameter,
             WireError::FieldNameInvalid { .. } => Code::FieldInvalidName,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use redkite_expr::Predicate;
-use redkite_table::fragment::{FragmentReader, RowSet};
+use redkite_table::fragment::FragmentReader;
 use redkite_table::{Collection, Database};
 use redkite_types::{FieldId, limits};
 
@@ -92,11 +92,8 @@ fn ordered_ids(
         if selected.is_empty() {
             continue;
         }
-        // Whole batches in place where most rows are wanted would be cheaper still; keys are 8 bytes or short texts.
         let rows = selected.to_rows();
-        let keys = match selected {
-            RowSet::All { .. } | RowSet::Dense { .. } | RowSet::Sparse(_) => reader.take(key, &rows)?,
-        };
+        let keys = reader.take(key, &rows)?;
         columns.push((place, rows, keys));
     }
     let mut found: Vec<(KeyRef<'_>, std::cmp::Reverse<RowId>)> = Vec::new();

@@ -48,12 +48,6 @@ pub enum Error {
         /// What to do about it.
         advice: &'static str,
     },
-    /// No index of that name.
-    #[error("index not found[indexName={name}]")]
-    IndexNotFound {
-        /// The name asked for.
-        name: String,
-    },
     /// An index of that name or on that field exists already and is another one.
     #[error("{detail}")]
     IndexConflict {
@@ -116,7 +110,7 @@ impl Error {
             Error::Meta(error) => error.kind(),
             Error::Storage(error) => error.kind(),
             Error::Expr(error) => error.kind(),
-            Error::CollectionNotFound { .. } | Error::IndexNotFound { .. } => ErrorKind::NotFound,
+            Error::CollectionNotFound { .. } => ErrorKind::NotFound,
             Error::CollectionExists { .. } => ErrorKind::Exists,
             Error::IndexConflict { .. } | Error::FieldNotFound { .. } => ErrorKind::Invalid,
             Error::LimitReached { .. } | Error::TooManyCollections { .. } => ErrorKind::Exhausted,

@@ -11,7 +11,6 @@ impl From<redkite_table::Error> for WireError {
         match error {
             Error::CollectionNotFound { name } => collection_not_found(DEFAULT_DATABASE, &name),
             Error::CollectionExists { name } => WireError::CollectionExists { collection: name },
-            Error::IndexNotFound { name } => WireError::IndexNotFound { index: name },
             Error::IndexConflict { detail } => WireError::InvalidParameter { what: detail },
             Error::FieldNotFound { name } => WireError::FieldNotExist { field: name },
             Error::TooManyCollections { limit } => WireError::CollectionLimit { limit },

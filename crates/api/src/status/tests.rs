@@ -39,10 +39,6 @@ fn every_case_has_its_code_and_text() {
             (700, ErrorCode::IndexNotExist, "there is no vector index on field: [vec], please create index firstly"),
         ),
         (
-            WireError::IndexDistinct,
-            (1100, ErrorCode::IllegalArgument, "at most one distinct index is allowed per field: invalid parameter"),
-        ),
-        (
             WireError::DatabaseNotFound { database: "d".into() },
             (800, ErrorCode::UnexpectedError, "database not found[database=d]"),
         ),
