@@ -14,12 +14,14 @@ mod little_endian;
 
 use bytes::Bytes;
 
-/// A file ready to be written.
+/// A file ready to be written, or the rest of one whose beginning was taken while it was encoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EncodedFile {
-    /// Its whole content.
+    /// Its content after the pieces taken before; all of it if none was.
     pub bytes: Bytes,
-    /// CRC-32 (IEEE) of `bytes`.
+    /// Size of the whole file in bytes, pieces taken included.
+    pub size: u64,
+    /// CRC-32 (IEEE) of the whole file, pieces taken included.
     pub crc32: u32,
     /// Rows of a column file; deleted rows over all sections of a delete log.
     pub rows: u64,
@@ -28,7 +30,7 @@ pub struct EncodedFile {
 impl EncodedFile {
     /// What a reader should find.
     pub fn info(&self) -> FileInfo {
-        FileInfo { size: self.bytes.len() as u64, crc32: Some(self.crc32) }
+        FileInfo { size: self.size, crc32: Some(self.crc32) }
     }
 }
 

@@ -76,7 +76,7 @@ impl DeleteLog {
         bytes.extend_from_slice(&table);
         bytes.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
         bytes.extend_from_slice(&sections);
-        Ok(EncodedFile { crc32: crc32fast::hash(&bytes), rows, bytes: bytes.into() })
+        Ok(EncodedFile { size: bytes.len() as u64, crc32: crc32fast::hash(&bytes), rows, bytes: bytes.into() })
     }
 
     /// Opens the log in `bytes`; `path` is what errors call it.

@@ -122,7 +122,7 @@ fn plain_entry(encoded: &EncodedFile, origin: &Origin) -> FileEntry {
     FileEntry {
         format: FORMAT,
         file_type: FileType::Scalar,
-        size: encoded.bytes.len() as u64,
+        size: encoded.size,
         crc32: encoded.crc32,
         node: origin.node.0,
         cluster: origin.cluster.to_string(),

@@ -76,6 +76,15 @@ proptest! {
     fn any_parts_round_trip(which in 0..every_type().len(), nullable: bool, parts in prop::collection::vec(0_usize..200, 0..6)) {
         check_round_trip(every_type()[which], nullable, &parts);
     }
+
+    #[test]
+    fn any_pieces_are_the_file(which in 0..every_type().len(), pushes in prop::collection::vec((0..BATCH_ROWS, any::<bool>()), 0..5)) {
+        let data_type = every_type()[which];
+        let arrays: Vec<ArrayRef> =
+            pushes.iter().enumerate().map(|(seed, (rows, _))| sample(data_type, *rows, true, seed)).collect();
+        let whole = encode(data_type, true, &arrays);
+        check_pieces(data_type, &arrays, &whole, |push| pushes[push].1);
+    }
 }
 
 #[test]
@@ -135,6 +144,63 @@ fn the_same_rows_give_the_same_bytes() {
     let data_type = DataType::VarChar { max_length: 9 };
     let bytes = || encode(data_type, true, &[sample(data_type, 100, true, 1)]).bytes;
     assert_eq!(bytes(), bytes());
+}
+
+/// Encodes `arrays`, taking what is encoded after the pushes that `taken_after` says, and checks that the pieces make the
+/// file `whole`.
+fn check_pieces(data_type: DataType, arrays: &[ArrayRef], whole: &EncodedFile, taken_after: impl Fn(usize) -> bool) {
+    let mut writer = ColumnWriter::new(&field(data_type, true)).unwrap();
+    let mut pieces = Vec::new();
+    for (push, array) in arrays.iter().enumerate() {
+        writer.push(array).unwrap();
+        if taken_after(push) {
+            pieces.extend_from_slice(&writer.take_encoded());
+            assert!(writer.take_encoded().is_empty(), "taken twice");
+        }
+    }
+    let rest = writer.finish().unwrap();
+    assert!(pieces.is_empty() || rest.bytes.len() < whole.bytes.len(), "only the rest is left");
+    pieces.extend_from_slice(&rest.bytes);
+    assert!(pieces == whole.bytes, "{data_type:?}: the pieces are not the file");
+    assert_eq!((rest.info(), rest.rows), (whole.info(), whole.rows), "{data_type:?}");
+    assert_eq!(rest.size, pieces.len() as u64);
+}
+
+#[test]
+fn the_pieces_taken_are_the_file() {
+    let sizes: [&[usize]; 5] = [
+        &[],
+        &[1],
+        &[BATCH_ROWS],
+        &[BATCH_ROWS - 1, 1, 1],
+        &[5, 2 * BATCH_ROWS + 7, 0, BATCH_ROWS - 20, 40, BATCH_ROWS],
+    ];
+    for data_type in every_type() {
+        for sizes in sizes {
+            let arrays: Vec<ArrayRef> =
+                sizes.iter().enumerate().map(|(seed, rows)| sample(data_type, *rows, true, seed)).collect();
+            let whole = encode(data_type, true, &arrays);
+            assert_eq!(whole.size, whole.bytes.len() as u64);
+            check_pieces(data_type, &arrays, &whole, |_| true);
+            check_pieces(data_type, &arrays, &whole, |push| push % 2 == 1);
+            check_pieces(data_type, &arrays, &whole, |push| push == 1);
+        }
+    }
+}
+
+#[test]
+fn what_is_taken_is_not_held() {
+    let data_type = DataType::Int64;
+    let mut writer = ColumnWriter::new(&field(data_type, false)).unwrap();
+    let batch = sample(data_type, BATCH_ROWS, false, 1);
+    for _ in 0..20 {
+        writer.push(&batch).unwrap();
+        let piece = writer.take_encoded();
+        assert!((BATCH_ROWS * 8..BATCH_ROWS * 8 + 1_000).contains(&piece.len()), "a batch, not {}", piece.len());
+    }
+    let rest = writer.finish().unwrap();
+    assert!(rest.bytes.len() < 2_000, "{} bytes left", rest.bytes.len());
+    assert!(rest.size > 20 * BATCH_ROWS as u64 * 8);
 }
 
 #[test]

@@ -18,15 +18,18 @@ use crate::{Error, Result};
 
 /// Collects one column and encodes it as a column file.
 ///
-/// Arrays of any length may be pushed; they are cut into batches of [`BATCH_ROWS`] and encoded as soon as one is whole,
-/// so besides the file itself at most one batch is held.
+/// Arrays of any length may be pushed; they are cut into batches of [`BATCH_ROWS`] and encoded as soon as one is whole.
+/// Held are the rows of at most one batch, as slices that keep the arrays they were pushed in, and what was encoded since
+/// [`ColumnWriter::take_encoded`] was called last. Besides that each batch costs some 40 bytes for the footer.
 pub struct ColumnWriter {
     name: String,
     schema: SchemaRef,
     /// Writes batches straight into the file's bytes. Its messages are padded to 64 bytes from their own start; since the
     /// head is too, bodies are aligned within the file.
     stream: StreamWriter<Vec<u8>>,
-    /// CRC-32 of everything before byte `hashed`.
+    /// Bytes of the file taken before those in `stream`.
+    taken: usize,
+    /// CRC-32 of everything before byte `hashed` of `stream`.
     crc: Hasher,
     hashed: usize,
     head_crc32: u32,
@@ -50,6 +53,7 @@ impl ColumnWriter {
             name: field.name.clone(),
             schema,
             stream,
+            taken: 0,
             crc: Hasher::new(),
             hashed: 0,
             head_crc32: 0,
@@ -95,7 +99,17 @@ impl ColumnWriter {
         Ok(())
     }
 
-    /// Ends the file.
+    /// The bytes of the file encoded since the last call, for writing them out while pushing: the pieces in order, then
+    /// the bytes of the finished file, are what it would have been without taking. Empty if no batch became whole.
+    pub fn take_encoded(&mut self) -> Bytes {
+        let piece = std::mem::take(self.stream.get_mut());
+        self.taken += piece.len();
+        // Every part is sealed as soon as it is appended, so all of the piece is in the checksum.
+        self.hashed = 0;
+        Bytes::from(piece)
+    }
+
+    /// Ends the file: what was not taken of it, with size and checksum of the whole.
     pub fn finish(self) -> Result<EncodedFile> {
         self.finish_with(Vec::new())
     }
@@ -109,7 +123,7 @@ impl ColumnWriter {
         self.seal_part();
         let mut blocks = Vec::with_capacity(sections.len());
         for (name, bytes) in sections {
-            let (offset, length) = (self.stream.get_ref().len(), bytes.len());
+            let (offset, length) = (self.position(), bytes.len());
             self.put(&bytes);
             self.put(&[0; SECTION_ALIGNMENT][..length.next_multiple_of(SECTION_ALIGNMENT) - length]);
             let (name, offset, length) = (name.to_owned(), offset as u64, length as u64);
@@ -127,8 +141,8 @@ impl ColumnWriter {
         self.put(&footer_len);
         self.put(MAGIC_END);
         self.seal_part();
-        let bytes = Bytes::from(std::mem::take(self.stream.get_mut()));
-        Ok(EncodedFile { crc32: self.crc.finalize(), rows: self.rows, bytes })
+        let bytes = self.take_encoded();
+        Ok(EncodedFile { size: self.taken as u64, crc32: self.crc.finalize(), rows: self.rows, bytes })
     }
 
     /// Encodes the pending rows as one batch.
@@ -144,14 +158,19 @@ impl ColumnWriter {
         self.pending.clear();
         self.pending_rows = 0;
         let batch = RecordBatch::try_new(self.schema.clone(), vec![array]).map_err(wrong)?;
-        let offset = self.stream.get_ref().len();
+        let (offset, start) = (self.position(), self.stream.get_ref().len());
         self.stream.write(&batch).map_err(wrong)?;
-        let written = &self.stream.get_ref()[offset..];
+        let written = &self.stream.get_ref()[start..];
         let message_len = u32_at(written, CONTINUATION.len()).map_or(0, |len| len as usize + 8);
         let body_len = written.len() - message_len;
         let crc32 = self.seal_part();
         self.batches.push(BatchBlock { offset, message_len, body_len, crc32 });
         Ok(())
+    }
+
+    /// Where in the file the next byte goes.
+    fn position(&self) -> usize {
+        self.taken + self.stream.get_ref().len()
     }
 
     fn put(&mut self, bytes: &[u8]) {

@@ -7,8 +7,8 @@ use redkite_types::{DataType, Field, FieldId, Key, Keys};
 
 use super::filter::{KeyFilter, encode_filter, key_hash};
 use super::sorted::KeyRef;
-use super::{KeyIndex, KeyRange, write_key_column};
-use crate::format::column::ColumnFile;
+use super::{KeyColumnWriter, KeyIndex, KeyRange, write_key_column};
+use crate::format::column::{BATCH_ROWS, ColumnFile};
 
 const TEXT: DataType = DataType::VarChar { max_length: 100 };
 
@@ -127,6 +127,30 @@ fn a_key_of_the_other_type_is_not_here() {
     let (index, _) = open(DataType::Int64, &[Arc::new(Int64Array::from(vec![1]))]);
     assert_eq!(index.lookup(&Key::Text("1".to_owned())).unwrap(), Vec::<u32>::new());
     assert_eq!(index.lookup_many(&Keys::Text(vec!["1".to_owned()])).unwrap(), vec![]);
+}
+
+#[test]
+fn the_pieces_taken_are_the_file() {
+    let texts = |rows: usize| (0..rows).map(|row| Key::Text(format!("key {}", row * 7_919 % 20_011))).collect();
+    let ints = |rows: usize| (0..rows as i64).map(|row| Key::Int(row * 7_919 % 20_011)).collect();
+    for rows in [1, BATCH_ROWS - 1, BATCH_ROWS, 2 * BATCH_ROWS + 100] {
+        for keys in [ints(rows), texts(rows)] as [Vec<Key>; 2] {
+            let (data_type, array) = array(&keys);
+            let whole = write_key_column(&field(data_type), std::slice::from_ref(&array)).unwrap();
+            for step in [1_000, BATCH_ROWS, rows] {
+                let mut writer = KeyColumnWriter::new(&field(data_type)).unwrap();
+                let mut pieces = Vec::new();
+                for from in (0..rows).step_by(step) {
+                    writer.push(&array.slice(from, step.min(rows - from))).unwrap();
+                    pieces.extend_from_slice(&writer.take_encoded());
+                }
+                let (rest, range) = writer.finish().unwrap();
+                pieces.extend_from_slice(&rest.bytes);
+                assert!(pieces == whole.0.bytes, "{rows} rows, {step} at a time");
+                assert_eq!((rest.info(), rest.rows, range), (whole.0.info(), whole.0.rows, whole.1.clone()));
+            }
+        }
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{Array, ArrayRef};
+use bytes::Bytes;
 use redkite_types::{DataType, Field, Key};
 
 use super::filter::{encode_filter, key_hash};
@@ -13,7 +14,11 @@ use crate::format::EncodedFile;
 use crate::format::column::ColumnWriter;
 use crate::{Error, Result};
 
-/// Collects the primary key column and encodes it with its key sections. Holds all keys until the end.
+/// Collects the primary key column and encodes it with its key sections.
+///
+/// As a [`ColumnWriter`], except that all keys and their hashes are held until the end, because the key sections are made
+/// of them there. So its memory grows with the file even if what is encoded is taken: by 16 bytes a row of Int64 keys, by
+/// the text and 12 bytes of VarChar keys; finishing takes up to 70 bytes a row, and the texts three times, for a moment.
 pub struct KeyColumnWriter {
     name: String,
     column: ColumnWriter,
@@ -60,7 +65,13 @@ impl KeyColumnWriter {
         Ok(())
     }
 
-    /// Ends the file; the range is none if no key was pushed.
+    /// As [`ColumnWriter::take_encoded`]. The key sections come at the end, with [`KeyColumnWriter::finish`].
+    pub fn take_encoded(&mut self) -> Bytes {
+        self.column.take_encoded()
+    }
+
+    /// Ends the file: what was not taken of it, with size and checksum of the whole. The range is none if no key was
+    /// pushed.
     pub fn finish(self) -> Result<(EncodedFile, Option<KeyRange>)> {
         let (index, range) = match &self.keys {
             Collected::Ints(keys) => (encode_ints(keys), int_range(keys)),
