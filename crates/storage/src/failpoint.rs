@@ -9,7 +9,7 @@
 //!
 //! | point | where |
 //! |---|---|
-//! | [`BEFORE_PUT`], [`AFTER_PUT`] | each file put, on any store |
+//! | [`BEFORE_PUT`], [`AFTER_PUT`] | each file put, or created and finished, on any store |
 //! | [`BEFORE_FSYNC`], [`AFTER_FSYNC`] | each fsync of a file or directory on a local store |
 //! | [`BEFORE_OPEN`] | each file opened |
 

@@ -1,7 +1,7 @@
 //! File formats (pure bytes) and the object store they lie in.
 //!
 //! - [`format`]: column files, the key sections inside them, delete logs. No IO.
-//! - [`DataStore`]: puts and opens files by path, on a local directory, in memory or on S3; bounded retries, a node
+//! - [`DataStore`]: puts, writes and opens files by path, on a local directory, in memory or on S3; bounded retries, a node
 //!   cache for remote files, durable before it answers.
 //!
 //! Files are never changed once put (S35): a path names the same bytes for ever, which is what makes mapping them into
@@ -18,4 +18,4 @@ pub use format::column::{BATCH_ROWS, ColumnFile, ColumnWriter};
 pub use format::delete_log::DeleteLog;
 pub use format::key::{KeyColumnWriter, KeyIndex, KeyRange, write_key_column};
 pub use format::{EncodedFile, FileInfo};
-pub use store::{DataStore, ListedFile, S3Credentials, StorageOptions};
+pub use store::{DataStore, FileWriter, ListedFile, S3Credentials, StorageOptions};

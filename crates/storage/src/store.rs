@@ -1,8 +1,9 @@
 //! The data store: files by path, on a local directory, in memory or on S3.
 //!
 //! A file is put once and never changed; putting the same bytes under the same name again succeeds, so a put whose answer
-//! was lost can simply be repeated. [`DataStore::put_all`] returns only when all files are durable. Opening maps the file
-//! into memory where it lies: in place on a local store, in the node cache for a remote one.
+//! was lost can simply be repeated. [`DataStore::put_all`] returns only when all files are durable. A file too large to be held
+//! is written piece by piece, see [`DataStore::create`]. Opening maps the file into memory where it lies: in place on a local
+//! store, in the node cache for a remote one.
 
 mod blocking;
 mod cache;
@@ -13,6 +14,7 @@ mod options;
 mod path;
 mod remote;
 mod s3;
+mod writer;
 
 use std::sync::Arc;
 
@@ -26,6 +28,8 @@ use local::LocalStore;
 use options::Location;
 pub use options::{S3Credentials, StorageOptions};
 use remote::ObjectBackend;
+pub use writer::FileWriter;
+use writer::Target;
 
 /// A file found by [`DataStore::list`].
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -91,6 +95,24 @@ impl DataStore {
         result
     }
 
+    /// Begins the file at `path`, to be written piece by piece; nobody sees it before [`FileWriter::finish`].
+    ///
+    /// Fails with [`Error::Exists`] if there is a file of that name, whatever its content. Costs on a local store the
+    /// creation of a file, on S3 one request.
+    pub async fn create(&self, path: &str) -> Result<FileWriter> {
+        path::check(path)?;
+        let created = match &*self.backend {
+            Backend::Local(local) => local.create(path).await.map(Target::Local),
+            Backend::Memory(store) | Backend::Remote { store, .. } => {
+                store.create(path).await.map(|writer| Target::Object(Box::new(writer)))
+            }
+        };
+        if created.is_err() {
+            metrics::put_failed();
+        }
+        Ok(FileWriter::new(path, created?))
+    }
+
     /// The content of the file, mapped from the local disk or the node cache where it is large.
     ///
     /// Fails with [`Error::Missing`], or with [`Error::Corrupt`] if the size is not the expected one. The CRC-32, if
@@ -131,9 +153,7 @@ impl DataStore {
     /// All files below the folder `prefix` (the whole store if empty), sorted by path, files of puts that never finished
     /// included. Takes memory for each of them: list one collection at a time.
     pub async fn list(&self, prefix: &str) -> Result<Vec<ListedFile>> {
-        if !prefix.is_empty() {
-            path::check(prefix)?;
-        }
+        check_prefix(prefix)?;
         let mut files = match &*self.backend {
             Backend::Local(local) => local.list(prefix).await?,
             Backend::Memory(store) | Backend::Remote { store, .. } => store.list(prefix).await?,
@@ -164,4 +184,9 @@ impl DataStore {
             Backend::Remote { store, .. } => store.probe().await,
         }
     }
+}
+
+/// Checks the path of a folder; the empty one is the whole store.
+fn check_prefix(prefix: &str) -> Result<()> {
+    if prefix.is_empty() { Ok(()) } else { path::check(prefix) }
 }

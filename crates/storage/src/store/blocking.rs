@@ -13,3 +13,11 @@ pub(super) async fn blocking<T: Send + 'static>(
         Err(error) => Err(Error::unavailable(path, error)),
     }
 }
+
+/// Runs `work` on a thread where it may block, without waiting for it; outside of a runtime at once.
+pub(super) fn later(work: impl FnOnce() + Send + 'static) {
+    match tokio::runtime::Handle::try_current() {
+        Ok(runtime) => drop(runtime.spawn_blocking(work)),
+        Err(_) => work(),
+    }
+}

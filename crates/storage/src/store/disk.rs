@@ -11,8 +11,10 @@ use crate::Error;
 pub(super) trait Disk: Debug + Send + Sync {
     /// Creates one directory; its parent must be there.
     fn create_dir(&self, dir: &Path) -> io::Result<()>;
-    /// Creates the file, which must not be there, with this content.
-    fn write_new(&self, file: &Path, bytes: &[u8]) -> io::Result<File>;
+    /// Creates the file, which must not be there, empty.
+    fn create_file(&self, file: &Path) -> io::Result<File>;
+    /// Appends to `opened`, the file at `file`; on failure a part of `bytes` may be there.
+    fn append(&self, file: &Path, opened: &File, bytes: &[u8]) -> io::Result<()>;
     /// Makes the content of `opened`, the file at `file`, durable.
     fn sync_file(&self, file: &Path, opened: &File) -> io::Result<()>;
     /// Gives the file at `temporary` its name, atomically; fails with `AlreadyExists` if the name is taken.
@@ -30,10 +32,12 @@ impl Disk for RealDisk {
         fs::create_dir(dir)
     }
 
-    fn write_new(&self, file: &Path, bytes: &[u8]) -> io::Result<File> {
-        let mut opened = File::create_new(file)?;
-        opened.write_all(bytes)?;
-        Ok(opened)
+    fn create_file(&self, file: &Path) -> io::Result<File> {
+        File::create_new(file)
+    }
+
+    fn append(&self, _file: &Path, mut opened: &File, bytes: &[u8]) -> io::Result<()> {
+        opened.write_all(bytes)
     }
 
     fn sync_file(&self, _file: &Path, opened: &File) -> io::Result<()> {

@@ -5,15 +5,21 @@
 //! that gained an entry is synced. So a name never stands for part of a file, and once the call returns a power failure
 //! takes nothing of it. The syncs of each step run in parallel, because the file system commits them together.
 //!
+//! [`LocalStore::put_all`] goes these steps for all its files together, a [`LocalWriter`] for one that is written piece by
+//! piece.
+//!
 //! A crash leaves at worst temporary files and unnamed directories; no entry of the metadata knows them, listing shows
 //! them, and garbage collection removes them like any other file that was never committed.
+
+mod temporary;
+mod writer;
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 
 use bytes::Bytes;
 use futures::stream::{self, StreamExt, TryStreamExt};
@@ -25,14 +31,14 @@ use super::disk::{Disk, RealDisk, io_error, write_error};
 use super::mapped::open_bytes;
 use crate::format::FileInfo;
 use crate::{Error, Result, failpoint, metrics};
+use temporary::{Temporary, create_beside};
+pub(super) use writer::LocalWriter;
 
 /// Files written, and then directories synced, at the same time by one call. More than a disk can commit together gains
 /// nothing.
 const SYNCS_IN_FLIGHT: usize = 16;
 /// Directories remembered as durable; beyond it all are forgotten, which costs a few syncs.
 const DURABLE_DIRS_MAX: usize = 8_192;
-/// Names tried for a temporary file: an earlier process with the same id may have left some.
-const TEMPORARY_NAMES_MAX: usize = 1_000;
 
 /// Files below one directory. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -80,6 +86,11 @@ impl LocalStore {
             .buffered(SYNCS_IN_FLIGHT)
             .collect()
             .await;
+        self.conclude(paths, written).await
+    }
+
+    /// The last step of a put: `written` says of each of `paths` whether it is new under its name.
+    async fn conclude(&self, paths: Vec<String>, written: Vec<Result<bool>>) -> Result<()> {
         let result = self.settle(&paths, &written).await;
         if matches!(result, Err(Error::Full { .. })) {
             // Nobody knows these files yet; on a full disk they must not stand in the way of the next try.
@@ -102,6 +113,13 @@ impl LocalStore {
         self.sync_dirs(dirs.clone()).await?;
         self.0.remember_durable(paths, &dirs);
         paths.iter().try_for_each(|path| failpoint::pass(failpoint::AFTER_PUT, path))
+    }
+
+    /// See [`super::DataStore::create`].
+    pub(super) async fn create(&self, path: &str) -> Result<LocalWriter> {
+        let (inner, named) = (self.0.clone(), path.to_owned());
+        let temporary = blocking(path, move || inner.begin_file(&named)).await?;
+        Ok(LocalWriter::new(self.clone(), path, temporary))
     }
 
     async fn sync_dirs(&self, dirs: BTreeSet<PathBuf>) -> Result<()> {
@@ -141,7 +159,7 @@ impl LocalStore {
         let inner = self.0.clone();
         blocking("", move || {
             let failed = |error| write_error(&inner.root.display().to_string(), error);
-            let (file, _) = inner.write_temporary(&inner.root.join(".probe"), &[]).map_err(failed)?;
+            let (file, _) = create_beside(&inner, &inner.root.join(".probe")).map_err(failed)?;
             fs::remove_file(file).map_err(failed)
         })
         .await
@@ -154,66 +172,24 @@ impl Inner {
     }
 
     /// Writes, syncs and names one file. False if it was there already.
-    fn put_file(&self, path: &str, bytes: &[u8]) -> Result<bool> {
+    fn put_file(self: &Arc<Self>, path: &str, bytes: &[u8]) -> Result<bool> {
         failpoint::pass(failpoint::BEFORE_PUT, path)?;
-        let name = self.file(path);
-        let failed = |error| write_error(path, error);
-        let (temporary, opened) = self.write_temporary(&name, bytes).map_err(failed)?;
-        let result = self.sync_and_publish(path, &temporary, &opened, &name, bytes);
-        if !matches!(result, Ok(true)) {
-            // Already gone if the failure came after naming.
-            let _ = fs::remove_file(&temporary);
+        let temporary = Temporary::create(self, path)?;
+        temporary.append(bytes)?;
+        if temporary.publish()? {
+            return Ok(true);
         }
-        result
+        let same = open_bytes(&self.file(path), path, bytes.len() as u64).is_ok_and(|found| found == bytes);
+        if same { Ok(false) } else { Err(Error::Exists { path: path.to_owned() }) }
     }
 
-    fn sync_and_publish(
-        &self,
-        path: &str,
-        temporary: &Path,
-        opened: &fs::File,
-        name: &Path,
-        bytes: &[u8],
-    ) -> Result<bool> {
-        failpoint::pass(failpoint::BEFORE_FSYNC, path)?;
-        self.disk.sync_file(temporary, opened).map_err(|error| write_error(path, error))?;
-        failpoint::pass(failpoint::AFTER_FSYNC, path)?;
-        match self.disk.publish(temporary, name) {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                let same = open_bytes(name, path, bytes.len() as u64).is_ok_and(|found| found == bytes);
-                if same { Ok(false) } else { Err(Error::Exists { path: path.to_owned() }) }
-            }
-            Err(error) => Err(write_error(path, error)),
+    /// A new file that is to be written; fails if its name is taken.
+    fn begin_file(self: &Arc<Self>, path: &str) -> Result<Temporary> {
+        failpoint::pass(failpoint::BEFORE_PUT, path)?;
+        if fs::exists(self.file(path)).map_err(|error| write_error(path, error))? {
+            return Err(Error::Exists { path: path.to_owned() });
         }
-    }
-
-    /// Writes a file of another name beside `name`, creating the directories above it.
-    fn write_temporary(&self, name: &Path, bytes: &[u8]) -> std::io::Result<(PathBuf, fs::File)> {
-        let mut last = ErrorKind::AlreadyExists.into();
-        for _ in 0..TEMPORARY_NAMES_MAX {
-            let number = self.next_temporary.fetch_add(1, Ordering::Relaxed);
-            let mut temporary = name.as_os_str().to_owned();
-            temporary.push(format!(".{}-{number}.tmp", std::process::id()));
-            let temporary = PathBuf::from(temporary);
-            match self.disk.write_new(&temporary, bytes) {
-                Ok(opened) => return Ok((temporary, opened)),
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => last = error,
-                // Not there yet, or removed this moment because it had become empty.
-                Err(error) if error.kind() == ErrorKind::NotFound => {
-                    if let Some(parent) = name.parent() {
-                        self.create_dirs(parent)?;
-                    }
-                    last = error;
-                }
-                Err(error) => {
-                    // A full disk leaves the part that fitted.
-                    let _ = fs::remove_file(&temporary);
-                    return Err(error);
-                }
-            }
-        }
-        Err(last)
+        Temporary::create(self, path)
     }
 
     fn create_dirs(&self, dir: &Path) -> std::io::Result<()> {
@@ -268,9 +244,13 @@ impl Inner {
     }
 
     fn delete(&self, path: &str) -> Result<()> {
-        let file = self.file(path);
-        match fs::remove_file(&file) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(io_error(path, error)),
+        self.remove(&self.file(path)).map_err(|error| io_error(path, error))
+    }
+
+    /// Removes the file, if it is there, and the directories that become empty by that.
+    fn remove(&self, file: &Path) -> std::io::Result<()> {
+        match fs::remove_file(file) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
             _ => {}
         }
         let mut dir = file.parent();

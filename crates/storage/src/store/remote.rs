@@ -3,6 +3,9 @@
 //! Failed requests are tried again within [`StorageOptions::retry_timeout`], most of them by `object_store`. What it does
 //! not repeat is a create whose answer was lost; that is repeated here, and finding the own file there counts as success.
 
+mod upload;
+mod writer;
+
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,9 +15,7 @@ use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use object_store::client::HttpError;
 use object_store::path::Path;
-use object_store::{
-    GetOptions, GetRange, MultipartUpload, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
-};
+use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::ListedFile;
@@ -23,6 +24,8 @@ use super::options::StorageOptions;
 use super::s3::BACKOFF_MAX;
 use crate::format::FileInfo;
 use crate::{Error, Result, failpoint, metrics};
+use upload::PartsUpload;
+pub(super) use writer::ObjectWriter;
 
 /// Files uploaded at the same time by one call.
 const PUTS_IN_FLIGHT: usize = 16;
@@ -111,35 +114,31 @@ impl ObjectBackend {
     }
 
     /// Uploads a large file in parts, so that no single request is long. Atomic too, but replaces what is there.
-    async fn put_parts(&self, path: &str, bytes: Bytes) -> Result<()> {
-        let key = self.key(path)?;
-        let failed = |error| put_error(path, error);
-        let mut upload = self.bounded(path, self.store.put_multipart(&key)).await?.map_err(failed)?;
-        let mut parts = Vec::new();
-        for start in (0..bytes.len()).step_by(PART_BYTES) {
-            let part = bytes.slice(start..(start + PART_BYTES).min(bytes.len()));
-            parts.push(self.bounded(path, upload.put_part(part.into())));
+    async fn put_parts(&self, path: &str, mut bytes: Bytes) -> Result<()> {
+        let mut upload = PartsUpload::start(self, path).await?;
+        while !bytes.is_empty() {
+            let part = bytes.split_to(PART_BYTES.min(bytes.len()));
+            if let Err(error) = upload.put(part).await {
+                upload.abort().await;
+                return Err(error);
+            }
         }
-        let mut uploads = stream::iter(parts).buffer_unordered(PARTS_IN_FLIGHT);
-        let mut result = Ok(());
-        while let (Ok(()), Some(part)) = (&result, uploads.next().await) {
-            result = part.and_then(|part| part.map_err(failed));
-        }
-        drop(uploads);
-        if result.is_ok() {
-            let completed = self.bounded(path, upload.complete()).await;
-            result = completed.and_then(|completed| completed.map(drop).map_err(failed));
-        }
-        if result.is_err() {
-            self.abort(path, upload).await;
-        }
-        result
+        upload.complete().await
     }
 
-    /// Gives the parts of a failed upload back; a bucket without a rule for old ones would keep them for ever.
-    async fn abort(&self, path: &str, mut upload: Box<dyn MultipartUpload>) {
-        if let Ok(Err(error)) = self.bounded(path, upload.abort()).await {
-            tracing::warn!(path, %error, "could not remove the parts of a failed upload");
+    /// See [`super::DataStore::create`].
+    pub(super) async fn create(&self, path: &str) -> Result<ObjectWriter> {
+        failpoint::pass(failpoint::BEFORE_PUT, path)?;
+        self.check_absent(path).await?;
+        Ok(ObjectWriter::new(self.clone(), path))
+    }
+
+    /// Fails if there is a file at `path`.
+    async fn check_absent(&self, path: &str) -> Result<()> {
+        match self.size(path).await {
+            Ok(_) => Err(Error::Exists { path: path.to_owned() }),
+            Err(Error::Missing { .. }) => Ok(()),
+            Err(error) => Err(error),
         }
     }
 
@@ -208,11 +207,16 @@ impl ObjectBackend {
         }
     }
 
+    /// The folder at `prefix` and what to call it.
+    fn folder<'a>(&'a self, prefix: &'a str) -> Result<(Path, &'a str)> {
+        if prefix.is_empty() {
+            return Ok((parse(self.prefix.trim_end_matches('/'), "")?, &self.description));
+        }
+        Ok((self.key(prefix)?, prefix))
+    }
+
     pub(super) async fn list(&self, prefix: &str) -> Result<Vec<ListedFile>> {
-        let folder =
-            if prefix.is_empty() { self.prefix.trim_end_matches('/') } else { &format!("{}{prefix}", self.prefix) };
-        let folder = parse(folder, prefix)?;
-        let shown = if prefix.is_empty() { &self.description } else { prefix };
+        let (folder, shown) = self.folder(prefix)?;
         let found = self.store.list(Some(&folder)).map_err(|error| read_error(shown, error));
         let listed = found.try_filter_map(|object| async move {
             let path = object.location.as_ref().strip_prefix(&self.prefix).map(str::to_owned);
@@ -223,7 +227,7 @@ impl ObjectBackend {
 
     /// Lists one object: works only if bucket and credentials are right.
     pub(super) async fn probe(&self) -> Result<()> {
-        let folder = parse(self.prefix.trim_end_matches('/'), "")?;
+        let (folder, _) = self.folder("")?;
         let mut objects = self.store.list(Some(&folder));
         match self.bounded(&self.description, objects.next()).await? {
             Some(Err(error)) => Err(put_error(&self.description, error)),

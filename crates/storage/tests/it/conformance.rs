@@ -27,6 +27,9 @@ async fn conformance(store: &DataStore) {
     folders_are_listed(store).await;
     files_are_deleted(store).await;
     large_files_come_back_whole(store).await;
+    files_are_written_in_pieces(store).await;
+    unfinished_files_leave_nothing(store).await;
+    written_files_replace_nothing(store).await;
     bad_paths_are_refused(store).await;
     assert_eq!(store.list("").await.unwrap(), vec![], "the suite leaves nothing");
 }
@@ -114,15 +117,19 @@ async fn files_are_deleted(store: &DataStore) {
     clear(store).await;
 }
 
-/// Large enough for several requests on S3.
-async fn large_files_come_back_whole(store: &DataStore) {
+/// Bytes without a pattern.
+fn noise(size: usize) -> Bytes {
     let mut state = 1_u32;
     let mut byte = || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         (state >> 24) as u8
     };
-    let large: Vec<u8> = (0..(37 << 20) + 11).map(|_| byte()).collect();
-    let files = [file("f/large", large), file("f/one-part", vec![5; 16 << 20])];
+    (0..size).map(|_| byte()).collect()
+}
+
+/// Large enough for several requests on S3.
+async fn large_files_come_back_whole(store: &DataStore) {
+    let files = [file("f/large", noise((37 << 20) + 11)), file("f/one-part", vec![5; 16 << 20])];
     store.put_all(files.to_vec()).await.unwrap();
     check_holds(store, &files).await;
     store.forget("f/large").await.unwrap();
@@ -130,11 +137,85 @@ async fn large_files_come_back_whole(store: &DataStore) {
     clear(store).await;
 }
 
+/// Parts of S3 are 16 MiB.
+async fn files_are_written_in_pieces(store: &DataStore) {
+    const MIB: usize = 1 << 20;
+    let large = noise(37 * MIB + 11);
+    for (size, piece) in [
+        (0, 1),
+        (1, 1),
+        (10_000, 7),
+        (16 * MIB, 5 * MIB),
+        (16 * MIB + 1, 16 * MIB),
+        (32 * MIB, 16 * MIB),
+        (large.len(), 3 * MIB + 1),
+        (large.len(), large.len()),
+    ] {
+        let content = large.slice(..size);
+        let mut writer = store.create("f/a").await.unwrap();
+        for from in (0..size).step_by(piece) {
+            assert_eq!(writer.size(), from as u64);
+            writer.write(content.slice(from..size.min(from + piece))).await.unwrap();
+            writer.write(Bytes::new()).await.unwrap();
+        }
+        let early = store.open("f/a", &info(&content)).await;
+        assert_eq!(early, Err(Error::Missing { path: "f/a".to_owned() }), "{size} bytes");
+        let listed = store.list("").await.unwrap();
+        assert!(listed.iter().all(|file| file.path != "f/a"), "{listed:?}");
+        assert_eq!((writer.path(), writer.size()), ("f/a", size as u64));
+        writer.finish().await.unwrap();
+        let listed = store.list("").await.unwrap();
+        assert_eq!(listed, vec![ListedFile { path: "f/a".to_owned(), size: size as u64 }]);
+        check_holds(store, &[file("f/a", content)]).await;
+        clear(store).await;
+    }
+}
+
+async fn unfinished_files_leave_nothing(store: &DataStore) {
+    for size in [0, 10, 20 << 20] {
+        for by_drop in [true, false] {
+            let mut writer = store.create("f/a").await.unwrap();
+            writer.write(Bytes::from(vec![7; size])).await.unwrap();
+            if by_drop {
+                drop(writer);
+            } else {
+                writer.abort().await;
+            }
+            assert_eq!(store.list("").await.unwrap(), vec![], "{size} bytes");
+        }
+    }
+    // The name is free.
+    let mut writer = store.create("f/a").await.unwrap();
+    writer.write(Bytes::from("abc")).await.unwrap();
+    writer.finish().await.unwrap();
+    check_holds(store, &[file("f/a", "abc")]).await;
+    clear(store).await;
+}
+
+async fn written_files_replace_nothing(store: &DataStore) {
+    let exists = Error::Exists { path: "f/a".to_owned() };
+    for size in [10, 20 << 20] {
+        let mut first = store.create("f/a").await.unwrap();
+        let mut second = store.create("f/a").await.unwrap();
+        first.write(Bytes::from("first")).await.unwrap();
+        second.write(Bytes::from(vec![2; size])).await.unwrap();
+        first.finish().await.unwrap();
+        assert_eq!(second.finish().await, Err(exists.clone()), "the name was taken meanwhile");
+        assert_eq!(store.create("f/a").await.unwrap_err(), exists);
+        store.put_all(vec![file("f/a", "first")]).await.unwrap();
+        let listed = store.list("").await.unwrap();
+        assert_eq!(listed, vec![ListedFile { path: "f/a".to_owned(), size: 5 }]);
+        check_holds(store, &[file("f/a", "first")]).await;
+        clear(store).await;
+    }
+}
+
 async fn bad_paths_are_refused(store: &DataStore) {
     for path in ["", "/etc/passwd", "a/../../b", "a//b", "a\0b", "."] {
         let bad = |error: Error| assert!(matches!(error, Error::InvalidPath { .. }), "{path:?}: {error}");
         bad(store.put_all(vec![file(path, "x")]).await.unwrap_err());
         bad(store.open(path, &FileInfo { size: 1, crc32: None }).await.unwrap_err());
+        bad(store.create(path).await.unwrap_err());
         bad(store.delete(path).await.unwrap_err());
         bad(store.forget(path).await.unwrap_err());
         if !path.is_empty() {
@@ -147,7 +228,8 @@ async fn bad_paths_are_refused(store: &DataStore) {
 async fn memory_conforms() {
     let store = DataStore::connect(StorageOptions::new("memory://")).await.unwrap();
     assert!(store.is_local());
-    conformance(&store).await;
+    // In a task: what the suite awaits may move between threads.
+    tokio::spawn(async move { conformance(&store).await }).await.unwrap();
 }
 
 #[tokio::test]

@@ -23,6 +23,9 @@ pub enum Fault {
 #[derive(Debug, Default)]
 struct State {
     objects: BTreeMap<String, Vec<u8>>,
+    /// Parts by number, of each upload that is not over.
+    uploads: BTreeMap<String, BTreeMap<usize, Vec<u8>>>,
+    next_upload: usize,
     /// For the next requests of a method, in order.
     faults: Vec<(String, VecDeque<Fault>)>,
     /// Answers 501 to a put that must not replace.
@@ -92,6 +95,16 @@ impl FakeS3 {
         self.state.lock().unwrap().objects.insert(format!("/bucket/p/{key}"), bytes.to_vec());
     }
 
+    /// The object at `key`.
+    pub fn object(&self, key: &str) -> Option<Vec<u8>> {
+        self.state.lock().unwrap().objects.get(&format!("/bucket/p/{key}")).cloned()
+    }
+
+    /// How many uploads in parts are neither completed nor aborted.
+    pub fn open_uploads(&self) -> usize {
+        self.state.lock().unwrap().uploads.len()
+    }
+
     /// How many requests of `method` have come.
     pub fn requests(&self, method: &str) -> usize {
         self.state.lock().unwrap().requests.iter().filter(|seen| *seen == method).count()
@@ -134,6 +147,46 @@ impl FakeS3 {
 
 impl State {
     fn answer(&mut self, request: &Request) -> Vec<u8> {
+        let upload = request.query("uploadId").map(str::to_owned);
+        match (request.method.as_str(), upload) {
+            ("POST", None) if request.query("uploads").is_some() => {
+                self.next_upload += 1;
+                self.uploads.insert(self.next_upload.to_string(), BTreeMap::new());
+                let id = self.next_upload;
+                let body = format!("<Result><UploadId>{id}</UploadId></Result>");
+                respond("200 OK", "", body.as_bytes())
+            }
+            (_, Some(upload)) => self.answer_upload(request, upload),
+            _ => self.answer_object(request),
+        }
+    }
+
+    /// A request about an upload in parts.
+    fn answer_upload(&mut self, request: &Request, upload: String) -> Vec<u8> {
+        let Some(parts) = self.uploads.get_mut(&upload) else {
+            return respond("404 Not Found", "", b"<Error><Code>NoSuchUpload</Code></Error>");
+        };
+        match request.method.as_str() {
+            "PUT" => {
+                let number = request.query("partNumber").unwrap().parse().unwrap();
+                parts.insert(number, request.body.clone());
+                respond("200 OK", "ETag: \"1\"\r\n", b"")
+            }
+            "POST" => {
+                let parts = self.uploads.remove(&upload).unwrap();
+                assert!(parts.keys().copied().eq(1..=parts.len()), "parts {:?}", parts.keys());
+                self.objects.insert(request.path.clone(), parts.into_values().flatten().collect());
+                respond("200 OK", "", b"<Result><ETag>1</ETag></Result>")
+            }
+            "DELETE" => {
+                self.uploads.remove(&upload);
+                respond("204 No Content", "", b"")
+            }
+            _ => respond("405 Method Not Allowed", "", b""),
+        }
+    }
+
+    fn answer_object(&mut self, request: &Request) -> Vec<u8> {
         let found = self.objects.get(&request.path);
         let conditional = request.header("if-none-match").is_some();
         match (request.method.as_str(), found) {
@@ -177,6 +230,7 @@ fn respond(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
 struct Request {
     method: String,
     path: String,
+    query: String,
     headers: BTreeMap<String, String>,
     body: Vec<u8>,
 }
@@ -190,7 +244,9 @@ impl Request {
         let head = String::from_utf8(head).unwrap();
         let mut lines = head.lines();
         let mut first = lines.next()?.split(' ');
-        let (method, path) = (first.next()?.to_owned(), first.next()?.to_owned());
+        let (method, target) = (first.next()?.to_owned(), first.next()?);
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let (path, query) = (path.to_owned(), query.to_owned());
         let headers: BTreeMap<String, String> = lines
             .filter_map(|line| line.split_once(':'))
             .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
@@ -198,11 +254,17 @@ impl Request {
         let length = headers.get("content-length").map_or(0, |length| length.parse().unwrap());
         let mut body = vec![0; length];
         stream.read_exact(&mut body).await.ok()?;
-        Some(Request { method, path, headers, body })
+        Some(Request { method, path, query, headers, body })
     }
 
     fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(String::as_str)
+    }
+
+    /// The value of a query parameter, empty if it has none.
+    fn query(&self, name: &str) -> Option<&str> {
+        let parameters = self.query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+        parameters.into_iter().find(|(key, _)| *key == name).map(|(_, value)| value)
     }
 
     fn answer_body_len(&self, answer: &[u8]) -> usize {

@@ -6,3 +6,4 @@ mod conformance;
 mod fake_s3;
 mod faults;
 mod golden;
+mod pieces;
