@@ -39,6 +39,8 @@ pub(super) use writer::LocalWriter;
 const SYNCS_IN_FLIGHT: usize = 16;
 /// Directories remembered as durable; beyond it all are forgotten, which costs a few syncs.
 const DURABLE_DIRS_MAX: usize = 8_192;
+/// Files deleted at the same time by one call.
+const DELETES_IN_FLIGHT: usize = 16;
 
 /// Files below one directory. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -148,10 +150,26 @@ impl LocalStore {
         blocking(path, move || inner.delete(&named)).await
     }
 
+    /// See [`super::DataStore::delete_all`].
+    pub(super) async fn delete_all(&self, paths: &[String]) -> Result<()> {
+        // By position: futures made by a closure over references could not move between threads.
+        stream::iter(0..paths.len())
+            .map(|at| self.delete(&paths[at]))
+            .buffer_unordered(DELETES_IN_FLIGHT)
+            .try_collect::<()>()
+            .await
+    }
+
     /// All files below the folder `prefix`.
     pub(super) async fn list(&self, prefix: &str) -> Result<Vec<ListedFile>> {
         let (inner, named) = (self.0.clone(), prefix.to_owned());
         blocking(prefix, move || inner.list(&named)).await
+    }
+
+    /// See [`super::DataStore::folders`].
+    pub(super) async fn folders(&self, prefix: &str) -> Result<Vec<String>> {
+        let (inner, named) = (self.0.clone(), prefix.to_owned());
+        blocking(prefix, move || inner.folders(&named)).await
     }
 
     /// Whether files can be created now.
@@ -285,6 +303,24 @@ impl Inner {
                 } else if let Some(path) = path.strip_prefix(&self.root).ok().and_then(Path::to_str) {
                     found.push(ListedFile { path: path.to_owned(), size: metadata.len() });
                 }
+            }
+        }
+        Ok(found)
+    }
+
+    fn folders(&self, prefix: &str) -> Result<Vec<String>> {
+        let failed = |error| io_error(prefix, error);
+        let entries = match fs::read_dir(self.file(prefix)) {
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                return Ok(Vec::new());
+            }
+            entries => entries.map_err(failed)?,
+        };
+        let mut found = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(failed)?;
+            if entry.file_type().map_err(failed)?.is_dir() {
+                found.extend(entry.file_name().into_string());
             }
         }
         Ok(found)

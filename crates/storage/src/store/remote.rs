@@ -33,6 +33,10 @@ const PUTS_IN_FLIGHT: usize = 16;
 const PARTS_IN_FLIGHT: usize = 4;
 /// Files up to this size go in one request. S3 wants parts of 5 MiB at least.
 const PART_BYTES: usize = 16 << 20;
+/// Files deleted by one request; the limit of S3.
+const DELETES_PER_REQUEST: usize = 1_000;
+/// Such requests at the same time by one call.
+const DELETE_REQUESTS_IN_FLIGHT: usize = 4;
 /// Pause before a lost create is repeated.
 const LOST_PUT_PAUSE: Duration = Duration::from_millis(100);
 /// Longest text of a store's answer kept in an error.
@@ -207,12 +211,44 @@ impl ObjectBackend {
         }
     }
 
+    /// See [`super::DataStore::delete_all`].
+    pub(super) async fn delete_all(&self, paths: &[String]) -> Result<()> {
+        // By position: futures made by a closure over references could not move between threads.
+        stream::iter((0..paths.len()).step_by(DELETES_PER_REQUEST))
+            .map(|from| self.delete_together(&paths[from..paths.len().min(from + DELETES_PER_REQUEST)]))
+            .buffer_unordered(DELETE_REQUESTS_IN_FLIGHT)
+            .try_collect::<()>()
+            .await
+    }
+
+    /// Deletes the files with one request.
+    async fn delete_together(&self, paths: &[String]) -> Result<()> {
+        let keys = paths.iter().map(|path| self.key(path)).collect::<Result<Vec<_>>>()?;
+        let mut answers = self.store.delete_stream(stream::iter(keys.into_iter().map(Ok)).boxed());
+        // They come in the order of the paths; a request that failed as a whole is told for the first.
+        for path in paths {
+            match self.bounded(path, answers.next()).await? {
+                Some(Ok(_)) | Some(Err(object_store::Error::NotFound { .. })) => {}
+                Some(Err(error)) => return Err(read_error(path, error)),
+                None => return Err(Error::unavailable(path, "the store did not say whether it was deleted")),
+            }
+        }
+        Ok(())
+    }
+
     /// The folder at `prefix` and what to call it.
     fn folder<'a>(&'a self, prefix: &'a str) -> Result<(Path, &'a str)> {
         if prefix.is_empty() {
             return Ok((parse(self.prefix.trim_end_matches('/'), "")?, &self.description));
         }
         Ok((self.key(prefix)?, prefix))
+    }
+
+    /// See [`super::DataStore::folders`].
+    pub(super) async fn folders(&self, prefix: &str) -> Result<Vec<String>> {
+        let (folder, shown) = self.folder(prefix)?;
+        let listed = self.store.list_with_delimiter(Some(&folder)).await.map_err(|error| read_error(shown, error))?;
+        Ok(listed.common_prefixes.iter().filter_map(|found| found.filename().map(str::to_owned)).collect())
     }
 
     pub(super) async fn list(&self, prefix: &str) -> Result<Vec<ListedFile>> {

@@ -26,6 +26,7 @@ async fn conformance(store: &DataStore) {
     unexpected_files_are_told(store).await;
     folders_are_listed(store).await;
     files_are_deleted(store).await;
+    files_are_deleted_together(store).await;
     large_files_come_back_whole(store).await;
     files_are_written_in_pieces(store).await;
     unfinished_files_leave_nothing(store).await;
@@ -35,9 +36,8 @@ async fn conformance(store: &DataStore) {
 }
 
 async fn clear(store: &DataStore) {
-    for listed in store.list("").await.unwrap() {
-        store.delete(&listed.path).await.unwrap();
-    }
+    let paths: Vec<String> = store.list("").await.unwrap().into_iter().map(|listed| listed.path).collect();
+    store.delete_all(&paths).await.unwrap();
 }
 
 async fn files_are_put_and_opened(store: &DataStore) {
@@ -96,6 +96,25 @@ async fn folders_are_listed(store: &DataStore) {
             want.iter().map(|path| ListedFile { path: path.to_string(), size: path.len() as u64 }).collect();
         assert_eq!(store.list(prefix).await.unwrap(), want, "{prefix:?}");
     }
+    for (prefix, want) in [
+        ("", &["a", "b"][..]),
+        ("a", &["c", "c.1", "cc"]),
+        ("a/c", &["2"]),
+        ("a/c/2", &[]),
+        ("a/c/1", &[]),
+        ("none", &[]),
+        ("none/x", &[]),
+    ] {
+        let mut found = Vec::new();
+        for name in store.folders(prefix).await.unwrap() {
+            let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}/{name}") };
+            // SeaweedFS keeps some whose files were deleted.
+            if !store.list(&path).await.unwrap().is_empty() {
+                found.push(name);
+            }
+        }
+        assert_eq!(found, want, "{prefix:?}");
+    }
     clear(store).await;
 }
 
@@ -114,6 +133,23 @@ async fn files_are_deleted(store: &DataStore) {
     // A name may come back after a put that failed was cleaned up.
     store.put_all(files.to_vec()).await.unwrap();
     check_holds(store, &files).await;
+    clear(store).await;
+}
+
+async fn files_are_deleted_together(store: &DataStore) {
+    let files: Vec<_> = (0..50).map(|i| file(&format!("f{}/{i}", i % 7), format!("{i}"))).collect();
+    store.put_all(files.clone()).await.unwrap();
+    store.open(&files[3].0, &info(&files[3].1)).await.unwrap();
+    let mut paths: Vec<String> = files[..40].iter().map(|(path, _)| path.clone()).collect();
+    paths.extend(["f0/none".to_owned(), "none/x".to_owned()]);
+    for _ in 0..2 {
+        store.delete_all(&paths).await.unwrap();
+        assert_eq!(store.list("").await.unwrap().len(), 10);
+    }
+    let missing = store.open(&files[3].0, &info(&files[3].1)).await;
+    assert!(matches!(missing, Err(Error::Missing { .. })), "no copy is kept: {missing:?}");
+    check_holds(store, &files[40..]).await;
+    store.delete_all(&[]).await.unwrap();
     clear(store).await;
 }
 
@@ -217,9 +253,11 @@ async fn bad_paths_are_refused(store: &DataStore) {
         bad(store.open(path, &FileInfo { size: 1, crc32: None }).await.unwrap_err());
         bad(store.create(path).await.unwrap_err());
         bad(store.delete(path).await.unwrap_err());
+        bad(store.delete_all(&["f/a".to_owned(), path.to_owned()]).await.unwrap_err());
         bad(store.forget(path).await.unwrap_err());
         if !path.is_empty() {
             bad(store.list(path).await.unwrap_err());
+            bad(store.folders(path).await.unwrap_err());
         }
     }
 }

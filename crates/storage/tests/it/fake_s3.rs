@@ -156,6 +156,7 @@ impl State {
                 let body = format!("<Result><UploadId>{id}</UploadId></Result>");
                 respond("200 OK", "", body.as_bytes())
             }
+            ("POST", None) if request.query("delete").is_some() => self.delete_listed(&request.body),
             (_, Some(upload)) => self.answer_upload(request, upload),
             _ => self.answer_object(request),
         }
@@ -184,6 +185,17 @@ impl State {
             }
             _ => respond("405 Method Not Allowed", "", b""),
         }
+    }
+
+    /// Deletes the objects that `body`, XML, names.
+    fn delete_listed(&mut self, body: &[u8]) -> Vec<u8> {
+        let body = std::str::from_utf8(body).unwrap();
+        let mut deleted = String::new();
+        for key in body.split("<Key>").skip(1).map(|rest| rest.split('<').next().unwrap()) {
+            self.objects.remove(&format!("/bucket/{key}"));
+            deleted += &format!("<Deleted><Key>{key}</Key></Deleted>");
+        }
+        respond("200 OK", "", format!("<DeleteResult>{deleted}</DeleteResult>").as_bytes())
     }
 
     fn answer_object(&mut self, request: &Request) -> Vec<u8> {

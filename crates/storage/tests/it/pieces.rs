@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use redkite_storage::{DataStore, Error, FileWriter};
+use redkite_storage::{DataStore, Error, FileInfo, FileWriter};
 use tempfile::TempDir;
 
 use crate::fake_s3::{FakeS3, Fault};
@@ -178,4 +178,18 @@ async fn a_store_that_does_not_answer_fails_the_creation() {
     let setup = setup().await;
     setup.server.fail_always("HEAD", SERVER_ERROR);
     assert!(matches!(setup.store.create("f/a").await, Err(Error::Unavailable { .. })));
+}
+
+#[tokio::test]
+async fn many_files_are_deleted_by_few_requests() {
+    let setup = setup().await;
+    setup.store.put_all(vec![("f/7".to_owned(), content(9))]).await.unwrap();
+    let paths: Vec<String> = (0..2_500).map(|at| format!("f/{at}")).collect();
+    setup.store.delete_all(&paths).await.unwrap();
+    assert_eq!(setup.server.requests("POST"), 3);
+    let missing = setup.store.open("f/7", &FileInfo { size: 9, crc32: None }).await;
+    assert!(matches!(missing, Err(Error::Missing { .. })), "{missing:?}");
+    setup.server.fail_always("POST", Fault::Status(403, "Forbidden"));
+    let error = setup.store.delete_all(&paths).await.unwrap_err();
+    assert!(matches!(error, Error::Denied { .. }), "{error}");
 }

@@ -189,3 +189,15 @@ async fn folders_that_come_and_go_are_not_in_the_way() {
     }
     assert_eq!(setup.store.list("").await.unwrap(), vec![]);
 }
+
+#[tokio::test]
+async fn folders_are_those_directly_below() {
+    let setup = setup().await;
+    setup.store.put_all(files(&["u/c/data/a", "u/d", "v/e/f"])).await.unwrap();
+    fs::create_dir(setup.store.root().join("u/left by a crash")).unwrap();
+    for (prefix, want) in [("", &["u", "v"][..]), ("u", &["c", "left by a crash"]), ("u/d", &[]), ("none/x", &[])] {
+        let mut found = setup.store.folders(prefix).await.unwrap();
+        found.sort();
+        assert_eq!(found, want, "{prefix:?}");
+    }
+}
