@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// A revision of the metadata store: the version of the data. Grows by one with every transaction that writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
@@ -63,97 +63,6 @@ pub struct IdError {
     /// What would be valid.
     pub reason: &'static str,
 }
-
-macro_rules! stamp_id {
-    ($(#[$doc:meta])* $name:ident, $what:literal) => {
-        $(#[$doc])*
-        ///
-        /// The metadata revision read when it was made plus 64 random bits, written `{revision:019}-{nonce:016x}`: ids
-        /// sort by time, never repeat and need no clock.
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name {
-            revision: Revision,
-            nonce: u64,
-        }
-
-        impl $name {
-            /// Makes an id from the revision read at this moment and fresh randomness.
-            pub fn new(revision: Revision, nonce: u64) -> Self {
-                Self { revision, nonce }
-            }
-
-            /// The revision that was current when the id was made.
-            pub fn revision(&self) -> Revision {
-                self.revision
-            }
-
-            /// An id that sorts behind this one, for the revision read now (if that is older, for this one's) and fresh
-            /// randomness: ids made at one revision have no order of their own.
-            pub fn following(&self, revision: Revision, nonce: u64) -> Self {
-                if revision > self.revision {
-                    return Self::new(revision, nonce);
-                }
-                // Steps of 40 random bits: room for millions, and still nobody else's.
-                match self.nonce.checked_add(1 + (nonce >> 24)) {
-                    Some(next) => Self::new(self.revision, next),
-                    None => Self::new(self.revision.next(), nonce),
-                }
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{:019}-{:016x}", self.revision.0, self.nonce)
-            }
-        }
-
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                fmt::Display::fmt(self, f)
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = IdError;
-
-            fn from_str(text: &str) -> Result<Self, IdError> {
-                let bad = || IdError { what: $what, text: text.to_owned(), reason: "want 19 digits, '-', 16 hex digits" };
-                let (revision, nonce) = text.split_once('-').ok_or_else(bad)?;
-                let digits = revision.len() == 19 && revision.bytes().all(|b| b.is_ascii_digit());
-                let hex = nonce.len() == 16 && nonce.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-                if !digits || !hex {
-                    return Err(bad());
-                }
-                let revision = revision.parse().map_err(|_| bad())?;
-                let nonce = u64::from_str_radix(nonce, 16).map_err(|_| bad())?;
-                Ok(Self { revision: Revision(revision), nonce })
-            }
-        }
-
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-            }
-        }
-    };
-}
-
-stamp_id!(
-    /// A fragment: the immutable files that one flush or merge wrote for one collection.
-    FragmentId,
-    "fragment id"
-);
-stamp_id!(
-    /// A commit: one transaction that publishes a change.
-    CommitId,
-    "commit id"
-);
 
 /// Longest user name and cluster id, in bytes.
 const NAME_BYTES_MAX: usize = 64;
@@ -238,39 +147,6 @@ name_traits!(UserName, ClusterId);
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn stamps_sort_by_revision_and_round_trip() {
-        let a = FragmentId::new(Revision(9), u64::MAX);
-        let b = FragmentId::new(Revision(10), 0);
-        assert!(a < b && a.to_string() < b.to_string());
-        assert_eq!(a.to_string().parse::<FragmentId>().unwrap(), a);
-    }
-
-    #[test]
-    fn a_following_id_sorts_behind() {
-        for (nonce, revision, random) in
-            [(7, 9, 0), (7, 9, u64::MAX), (u64::MAX, 9, 0), (u64::MAX, 9, 5), (7, 3, 1), (7, 11, 0)]
-        {
-            let first = FragmentId::new(Revision(9), nonce);
-            let next = first.following(Revision(revision), random);
-            assert!(next > first && next.revision() >= Revision(revision), "{first} {next}");
-        }
-    }
-
-    #[test]
-    fn what_is_no_stamp_is_refused() {
-        for text in [
-            "",
-            "-",
-            "1-2",
-            "0000000000000000001-000000000000000G",
-            "../../etc/passwd",
-            "+000000000000000001-0000000000000000",
-        ] {
-            assert!(text.parse::<FragmentId>().is_err(), "{text:?}");
-        }
-    }
 
     #[test]
     fn names_cannot_escape_their_segment() {

@@ -8,10 +8,12 @@ mod id;
 pub mod limits;
 mod metric;
 mod schema;
+mod stamp;
 mod value;
 
 pub use error_kind::ErrorKind;
-pub use id::{ClusterId, CollectionId, CommitId, FieldId, FragmentId, IdError, NodeId, Revision, UserName};
+pub use id::{ClusterId, CollectionId, FieldId, IdError, NodeId, Revision, UserName};
 pub use metric::Metric;
 pub use schema::{DYNAMIC_FIELD_NAME, DataType, ElementType, Field, Schema};
+pub use stamp::{CommitId, FragmentId};
 pub use value::{Key, Keys, Scalar};
