@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use arrow_array::{Array, RecordBatch};
 use redkite_expr::Predicate;
-use redkite_table::Fragment;
 use redkite_table::entry::{CollectionRecord, FileEntry};
+use redkite_table::{Fragment, IdGuard};
 use redkite_types::{CollectionId, Keys};
 use xxhash_rust::xxh3::Xxh3;
 
@@ -44,6 +44,8 @@ pub struct UploadedFragment {
     pub entries: Vec<(String, FileEntry)>,
     /// Operations whose rows it holds.
     pub ops: u64,
+    /// Keeps its files from being taken for abandoned.
+    pub ids: Arc<IdGuard>,
 }
 
 /// One operation, bound to a collection when it was accepted.

@@ -9,28 +9,28 @@
 //! fragments searched before are not searched again. When no answer comes, the outcome is settled. Nothing here
 //! publishes in any other way, so a block is visible wholly or not at all.
 
-mod intent;
 mod removals;
 mod upload;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use redkite_meta::{Compare, Op};
+use redkite_meta::Compare;
+use redkite_table::change::Change;
 use redkite_table::commit::{Commit, CommitResult, NamedFlush};
 use redkite_table::entry::{self, CollectionTombstone, FileEntry};
+use redkite_table::intent::Intents;
 use redkite_table::{Catalog, Collection, Database, Visibility};
 use redkite_types::{CollectionId, CommitId, FragmentId, Revision};
 
 use crate::block::Block;
 use crate::stage::{Staged, stage};
 use crate::{Error, Result, cpu};
-use intent::Intents;
 use removals::Finder;
 pub use upload::upload_early;
 use upload::{Uploaded, upload};
 
-/// Tries before a flush that keeps losing gives up. From [`intent::AFTER_LOSSES`] on the others let it pass.
+/// Tries before a flush that keeps losing gives up. From [`redkite_table::intent::AFTER_LOSSES`] on the others let it pass.
 const TRIES: u32 = 64;
 /// Pause after losing to another's intent, times the losses so far...
 const INTENT_PAUSE: Duration = Duration::from_millis(10);
@@ -102,6 +102,7 @@ pub async fn flush(
         .into_iter()
         .map(|staged| Part { staged, uploaded: Uploaded::default(), finder: Finder::default() })
         .collect();
+    slow_down(database, &parts).await;
     let mut intents = Intents::new(database);
     let result = publish(database, &mut parts, named, &mut intents).await;
     intents.release().await;
@@ -111,12 +112,25 @@ pub async fn flush(
     result
 }
 
+/// Waits a little where merging is behind, so that it can catch up.
+async fn slow_down(database: &Database, parts: &[Part]) {
+    let adding = parts.iter().filter(|part| part.staged.rows() > 0);
+    let pause = adding.map(|part| database.slowdowns.of(part.staged.collection)).max().unwrap_or_default();
+    if !pause.is_zero() {
+        metrics::counter!("redkite_flush_slowdowns_total").increment(1);
+        metrics::histogram!("redkite_flush_slowdown_seconds").record(pause.as_secs_f64());
+        tokio::time::sleep(pause).await;
+    }
+}
+
 async fn publish(
     database: &Arc<Database>,
     parts: &mut [Part],
     named: Option<NamedFlush>,
     intents: &mut Intents<'_>,
 ) -> std::result::Result<Revision, Failure> {
+    // Until the end, so that what is uploaded is not taken for abandoned.
+    let _ids = database.hold_ids();
     // The store's revision at the last loss: a floor under ids that was raised meanwhile is not above it.
     let mut seen = Revision::ZERO;
     for losses in 0..TRIES {
@@ -156,10 +170,10 @@ async fn publish(
 /// Forgets uploads that may have been collected, so that they are made anew under new ids.
 fn redo_below(floor: Revision, parts: &mut [Part]) -> Result<()> {
     for part in parts {
-        if part.uploaded.fragment.is_some_and(|id| id.revision() < floor) {
+        if part.uploaded.fragment.is_some_and(|id| id.made() < floor) {
             part.uploaded = Uploaded::default();
         }
-        if part.staged.uploaded.iter().any(|(uploaded, _)| uploaded.fragment.id.revision() < floor) {
+        if part.staged.uploaded.iter().any(|(uploaded, _)| uploaded.fragment.id.made() < floor) {
             return Err(Error::UploadsCollected);
         }
     }
@@ -200,32 +214,35 @@ async fn plan(
     flush: Option<NamedFlush>,
     intents: &Intents<'_>,
 ) -> Result<Commit> {
-    let oldest = parts.iter().flat_map(Part::fragments).map(|id| id.revision()).fold(id.revision(), Revision::min);
-    let mut commit = Commit { id, oldest, compares: Vec::new(), ops: Vec::new(), touched: Vec::new(), flush };
+    let oldest = parts.iter().flat_map(Part::fragments).map(|id| id.made()).fold(id.revision(), Revision::min);
+    let keys = &database.keys;
+    let mut change = Change::new(keys, id, database.ambient.now_ms());
     for (at, part) in parts.iter_mut().enumerate() {
         let collection = collections[at].clone();
         let segment = &*collection.segment;
-        let keys = &database.keys;
-        commit.compares.push(Compare::unchanged_since(keys.schema(segment), collection.schema_revision));
-        commit.compares.push(intents.allows(segment));
+        change.compares.push(Compare::unchanged_since(keys.schema(segment), collection.schema_revision));
+        change.compares.push(intents.allows(segment));
         let mut entries: Vec<(String, FileEntry)> = part.uploaded.entries().cloned().collect();
         for (uploaded, _) in &part.staged.uploaded {
             entries.extend(uploaded.entries.iter().cloned());
         }
         if part.staged.removes() {
-            commit.compares.push(Compare::unchanged_since(keys.collection_head(segment), collection.head));
+            change.compares.push(Compare::unchanged_since(keys.collection_head(segment), collection.head));
             let removed = part.finder.find(database, &collection, &part.staged, id).await?;
-            for (path, entry) in removed {
+            for (path, entry) in removed.own_anchors {
                 entries.retain(|(known, _)| *known != path);
                 entries.push((path, entry));
             }
+            change.replace_anchors(&collection, &removed.anchors)?;
+            entries.extend(removed.log);
         }
         for (path, entry) in &entries {
-            commit.ops.push(Op::put(keys.data(segment, path), entry::encode(entry)?));
+            change.add_file(segment, path, entry)?;
         }
-        commit.touched.push(segment.to_owned());
+        change.touched.push(segment.to_owned());
     }
-    Ok(commit)
+    let Change { compares, ops, touched, .. } = change;
+    Ok(Commit { id, oldest, compares, ops, touched, flush })
 }
 
 /// Waits until this node sees what it committed; that it is committed does not depend on it.

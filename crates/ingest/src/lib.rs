@@ -3,6 +3,7 @@
 //! - [`block`]: the flush block, the ordered operations a client has not flushed. Pure data.
 //! - [`stage`]: replays a block's operations into rows to insert and rows to delete. Pure.
 //! - [`flush`]: uploads, finds the rows to delete, commits; retries what may be retried.
+//! - `group`: automatic blocks that are published together.
 //! - [`session`]: one client; [`Ingest`]: all clients of a node, their connections and what they lost.
 //!
 //! What is in a block is visible to nobody (S09), dies with the connection (S10), takes effect in the order it was

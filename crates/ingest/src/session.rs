@@ -345,7 +345,7 @@ impl Turn {
             // Dropped meanwhile, or not known here yet: the flush will tell.
             let Ok(Some(collection)) = catalog.collection_by_id(id).map(|found| found.cloned()) else { continue };
             let ops: Vec<BlockOp> = self.state.block.ops().iter().filter(|op| op.collection == id).cloned().collect();
-            match upload_early(&database, &catalog, &collection, &ops).await {
+            match upload_early(&database, &collection, &ops).await {
                 Ok(replacement) => self.state.block.replace(id, replacement),
                 Err(error) => tracing::warn!(%error, "rows could not be uploaded early and stay in memory"),
             }

@@ -16,11 +16,16 @@
 //! | `/<user>/.flush/<name>` | outcome of a flush the client named, leased | S37 |
 //! | `/<user>/.intent/<segment>` | a delete that kept losing asks others to let it pass, leased | S40 |
 //! | `/<user>/.tomb/collection/<id>` | a dropped collection | |
+//! | `/<user>/.tomb/segment/<segment>/<commit>/<what>` | entries that a commit dropped or replaced | |
+//! | `/<user>/.horizon` | no revision before this one can be read any more, and what only those need may be removed | |
+//! | `/<user>/.node/<cluster>/<node>` | what a node still reads and writes, leased | |
+//! | `/<user>/.pin/<cluster>/<node>/<revision>` | an old revision a node reads, leased | |
+//! | `/<user>/.pins` | put with every new pin: raising the horizon compares it | |
 //!
 //! `<segment>` is the name the collection was created with, or `<name>.<id>` where that was taken; names cannot contain
 //! a dot or start with one, so bookkeeping keys and collections never meet.
 
-use redkite_types::{ClusterId, CollectionId, CommitId, UserName};
+use redkite_types::{ClusterId, CollectionId, CommitId, NodeId, Revision, UserName};
 
 /// The key of S29.
 pub const USER_LIST: &str = "/user_list";
@@ -93,6 +98,46 @@ impl UserKeys {
         format!("{}.tomb/collection/{id}", self.prefix)
     }
 
+    /// What is left of entries of a collection that a commit dropped or replaced.
+    pub fn tombstone(&self, segment: &str, commit: &CommitId, what: &str) -> String {
+        format!("{}{commit}/{what}", self.tombstones(segment))
+    }
+
+    /// The tombstones of entries of one collection: a prefix.
+    pub fn tombstones(&self, segment: &str) -> String {
+        format!("{}.tomb/segment/{segment}/", self.prefix)
+    }
+
+    /// The oldest revision that can be read.
+    pub fn horizon(&self) -> String {
+        format!("{}.horizon", self.prefix)
+    }
+
+    /// What a node still reads and writes.
+    pub fn node(&self, cluster: &ClusterId, node: NodeId) -> String {
+        format!("{}{cluster}/{node}", self.nodes())
+    }
+
+    /// The keys of all nodes: a prefix.
+    pub fn nodes(&self) -> String {
+        format!("{}.node/", self.prefix)
+    }
+
+    /// An old revision that a node reads.
+    pub fn pin(&self, cluster: &ClusterId, node: NodeId, revision: Revision) -> String {
+        format!("{}{cluster}/{node}/{:019}", self.pins(), revision.0)
+    }
+
+    /// The pins of all nodes: a prefix.
+    pub fn pins(&self) -> String {
+        format!("{}.pin/", self.prefix)
+    }
+
+    /// Put with every new pin.
+    pub fn pins_head(&self) -> String {
+        format!("{}.pins", self.prefix)
+    }
+
     /// A collection's schema.
     pub fn schema(&self, segment: &str) -> String {
         format!("{}{segment}/schema", self.prefix)
@@ -116,6 +161,16 @@ impl UserKeys {
         }
         if rest == ".head" {
             return Some(UserKey::Head);
+        }
+        if let Some(tombstone) = rest.strip_prefix(".tomb/") {
+            return Some(match tombstone.split_once('/') {
+                Some(("collection", _)) => UserKey::CollectionTombstone,
+                Some(("segment", below)) => match below.split_once('/') {
+                    Some((segment, _)) => UserKey::Tombstone { segment },
+                    None => UserKey::Bookkeeping,
+                },
+                _ => UserKey::Bookkeeping,
+            });
         }
         if rest.starts_with('.') {
             return Some(UserKey::Bookkeeping);
@@ -156,6 +211,13 @@ pub enum UserKey<'k> {
         /// Relative to the collection's data folder.
         path: &'k str,
     },
+    /// What is left of a dropped collection.
+    CollectionTombstone,
+    /// What is left of entries a commit dropped or replaced.
+    Tombstone {
+        /// The collection's segment.
+        segment: &'k str,
+    },
     /// A cluster's configuration or property.
     Cluster,
     /// Outcomes, floors and the like.
@@ -179,6 +241,10 @@ mod tests {
         check(keys.config(&ClusterId::new("c1").unwrap()), UserKey::Cluster);
         check(keys.property(&ClusterId::new("c1").unwrap()), UserKey::Cluster);
         check(keys.flush(b"a/b"), UserKey::Bookkeeping);
+        check(keys.collection_tombstone(CollectionId(7)), UserKey::CollectionTombstone);
+        let commit = CommitId::new(Revision(3), 4);
+        check(keys.tombstone("films.7", &commit, "anchors"), UserKey::Tombstone { segment: "films.7" });
+        check(keys.pin(&ClusterId::new("c1").unwrap(), NodeId(1), Revision(9)), UserKey::Bookkeeping);
         assert_eq!(keys.parse("/bob/collection_list"), None);
     }
 }

@@ -15,6 +15,7 @@ use redkite_meta::{Event, KeyValue, WatchBatch};
 use redkite_types::{CollectionId, FieldId, FragmentId, Revision};
 
 use crate::entry::{self, CollectionRecord, FileEntry, FileType, KeyBounds, NameRecord};
+use crate::graves::Graves;
 use crate::{Error, Result};
 
 /// All that is known at one revision.
@@ -29,6 +30,8 @@ pub struct Catalog {
     names_damage: Option<Arc<str>>,
     /// By segment, dropped ones included while entries of them remain.
     segments: HashMap<Arc<str>, Arc<Collection>>,
+    /// What is left of dropped and replaced entries and of dropped collections.
+    pub graves: Graves,
 }
 
 /// A collection at one revision.
@@ -107,6 +110,8 @@ impl Catalog {
             Some(UserKey::Data { segment, path }) => {
                 self.change(segment, |collection| collection.put_file(path, &kv));
             }
+            Some(UserKey::Tombstone { segment }) => self.graves.put(segment, &kv),
+            Some(UserKey::CollectionTombstone) => self.graves.put_collection(&kv),
             Some(UserKey::Head | UserKey::Cluster | UserKey::Bookkeeping) | None => {}
         }
     }
@@ -130,6 +135,7 @@ impl Catalog {
             Some(UserKey::Data { segment, path }) => {
                 self.change(segment, |collection| collection.delete_file(key, path));
             }
+            Some(UserKey::Tombstone { .. } | UserKey::CollectionTombstone) => self.graves.remove(key),
             Some(UserKey::Head | UserKey::Cluster | UserKey::Bookkeeping) | None => {}
         }
     }
@@ -200,7 +206,27 @@ impl Catalog {
 
     /// Whether keys of that segment exist, of a live or a dropped collection.
     pub fn segment_in_use(&self, segment: &str) -> bool {
-        self.segments.contains_key(segment) || self.names.iter().any(|record| record.segment() == segment)
+        self.segments.contains_key(segment)
+            || self.names.iter().any(|record| record.segment() == segment)
+            || self.graves.segment_in_use(segment)
+    }
+
+    /// The collection under a segment, live or dropped.
+    pub fn segment(&self, segment: &str) -> Option<&Arc<Collection>> {
+        self.segments.get(segment)
+    }
+
+    /// The collections that are not dropped, with their names.
+    pub fn live_collections(&self) -> Result<Vec<(&str, &Arc<Collection>)>> {
+        self.check_names()?;
+        let live = |record: &'_ NameRecord| self.live(record.segment(), record.id);
+        Ok(self.names.iter().filter_map(|record| Some((record.name.as_str(), live(record)?))).collect())
+    }
+
+    /// Something here was written by a newer version: what is not understood must neither be merged nor removed.
+    pub fn newer_format(&self) -> Option<&Error> {
+        let damage = self.segments.values().flat_map(|collection| collection.damage.values().map(Arc::as_ref));
+        damage.chain(self.graves.damage()).find(|error| matches!(error, Error::NewerFormat { .. }))
     }
 
     /// Every segment with its collection, dropped ones included.
@@ -210,7 +236,7 @@ impl Catalog {
 }
 
 impl Collection {
-    fn empty(segment: &str) -> Self {
+    pub(crate) fn empty(segment: &str) -> Self {
         Self {
             segment: segment.into(),
             record: None,
@@ -221,6 +247,12 @@ impl Collection {
             delete_logs: OrdMap::new(),
             damage: OrdMap::new(),
         }
+    }
+
+    /// A collection that has these fragments and nothing else.
+    pub fn of_fragments(segment: &str, fragments: Vec<Arc<Fragment>>) -> Self {
+        let fragments = fragments.into_iter().map(|fragment| (fragment.id, fragment)).collect();
+        Self { fragments, ..Self::empty(segment) }
     }
 
     fn is_gone(&self) -> bool {
@@ -261,7 +293,7 @@ impl Collection {
         }
     }
 
-    fn place_file(&mut self, key: &str, file: File) -> Result<()> {
+    pub(crate) fn place_file(&mut self, key: &str, file: File) -> Result<()> {
         if file.entry.file_type == FileType::DeleteLog {
             self.delete_logs.insert(file.path.clone(), Arc::new(file));
             return Ok(());
@@ -307,6 +339,21 @@ impl Collection {
             }
             other => Error::Damaged { what: key.to_string(), detail: other.to_string() },
         })
+    }
+
+    /// Whether it was dropped and only entries for readers of the past are left.
+    pub fn is_dropped(&self) -> bool {
+        self.created == Revision::ZERO
+    }
+
+    /// Whether anything of it could not be read.
+    pub fn is_damaged(&self) -> bool {
+        !self.damage.is_empty()
+    }
+
+    /// All its files: those of its fragments and its delete logs.
+    pub fn files(&self) -> impl Iterator<Item = &Arc<File>> {
+        self.fragments.values().flat_map(|fragment| &fragment.files).chain(self.delete_logs.values())
     }
 
     /// Rows that are neither deleted nor replaced.
@@ -362,6 +409,11 @@ impl Fragment {
             what: format!("fragment {}", self.id),
             detail: "it has no raw vector file".into(),
         })
+    }
+
+    /// Bytes of its files.
+    pub fn bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.entry.size).sum()
     }
 
     /// Rows in its files, deleted ones included.

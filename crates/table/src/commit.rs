@@ -272,7 +272,8 @@ pub fn floor_value(floor: Revision) -> String {
     format!("{:019}", floor.0)
 }
 
-fn read_floor(kv: &KeyValue) -> Result<Revision> {
+/// The floor as it is stored.
+pub fn read_floor(kv: &KeyValue) -> Result<Revision> {
     let text = std::str::from_utf8(&kv.value).unwrap_or_default();
     let floor = text
         .parse()

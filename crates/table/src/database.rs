@@ -11,9 +11,13 @@ use redkite_types::{ClusterId, CommitId, FragmentId, NodeId, Revision, UserName}
 
 use crate::auto_id::AutoIds;
 use crate::commit::{Committer, floor_value};
+use crate::entry::FORMAT;
 use crate::fragment::{ReaderOptions, Readers};
+use crate::horizon::Horizon;
 use crate::outcome_lease::OutcomeLease;
-use crate::{Ambient, Catalog, Error, Follower, HeadReader, Result};
+use crate::presence::{Needs, NodeNeeds, Presence};
+use crate::unfinished::{IdGuard, Unfinished};
+use crate::{Ambient, Catalog, Error, Follower, HeadReader, Result, Slowdowns};
 
 /// Tries to enter the user into the list of users before giving up.
 const REGISTER_TRIES: u32 = 16;
@@ -61,8 +65,12 @@ pub struct Database {
     pub readers: Readers,
     /// Automatic keys.
     pub auto_ids: AutoIds,
+    /// How much flushes are slowed down.
+    pub slowdowns: Slowdowns,
     follower: Follower,
     heads: HeadReader,
+    presence: Presence,
+    unfinished: Arc<Unfinished>,
 }
 
 impl Database {
@@ -75,13 +83,64 @@ impl Database {
     ) -> Result<Arc<Self>> {
         let keys = UserKeys::new(&options.user);
         register_user(meta.as_ref(), &keys, &options.user).await?;
+        let (cluster, node) = (options.cluster.clone(), options.node);
+        let presence = Presence::announce(meta.clone(), keys.clone(), cluster, node, ambient.clone()).await?;
         let follower = Follower::start(meta.clone(), keys.clone()).await?;
         let heads = HeadReader::new(meta.clone(), keys.head(), options.remote_metadata);
         let lease = OutcomeLease::new(meta.clone(), ambient.clone());
         let committer = Committer::new(meta.clone(), keys.clone(), lease);
         let auto_ids = AutoIds::new(meta.clone(), keys.auto_id());
         let readers = Readers::new(data.clone(), options.user.clone(), options.readers.clone());
-        Ok(Arc::new(Self { options, keys, meta, data, ambient, committer, readers, auto_ids, follower, heads }))
+        let unfinished = Arc::default();
+        Ok(Arc::new(Self {
+            options,
+            keys,
+            meta,
+            data,
+            ambient,
+            committer,
+            readers,
+            auto_ids,
+            slowdowns: Slowdowns::default(),
+            follower,
+            heads,
+            presence,
+            unfinished,
+        }))
+    }
+
+    pub(crate) fn presence(&self) -> &Presence {
+        &self.presence
+    }
+
+    /// Tells the other nodes what this one still needs, and renews its lease. To be called every
+    /// [`RENEWAL_PAUSE`](crate::presence::RENEWAL_PAUSE), and before collecting.
+    pub async fn tell_needs(&self) -> Result<()> {
+        let oldest_id = self.unfinished.oldest(|| self.newest().revision);
+        let needs = NodeNeeds { format: FORMAT, read_floor: self.follower.oldest_held(), oldest_id };
+        self.presence.tell(needs).await?;
+        self.presence.release_unused_pins().await
+    }
+
+    /// Takes back what this node told the others: it reads and writes nothing any more.
+    pub async fn leave(&self) -> Result<()> {
+        self.presence.leave().await
+    }
+
+    /// What all nodes need.
+    pub async fn needs(&self) -> Result<Needs> {
+        Needs::read(self.meta.as_ref(), &self.keys).await
+    }
+
+    /// Keeps files uploaded from now on from being taken for abandoned. To be called before the revision of their ids is
+    /// read, and held until they are committed.
+    pub fn hold_ids(&self) -> Arc<IdGuard> {
+        self.unfinished.hold(|| self.newest().revision)
+    }
+
+    /// Waits until a newer catalog than `seen` is here.
+    pub async fn changed_since(&self, seen: Revision) -> Result<Arc<Catalog>> {
+        self.follower.wait_for(seen.next()).await
     }
 
     /// The catalog a read may use.
@@ -130,15 +189,14 @@ pub fn object_path(user: &UserName, segment: &str, path: &str) -> String {
     format!("{user}/{segment}/data/{path}")
 }
 
-/// Puts the user into S29's list and the floor under ids at zero, each unless it is there.
+/// Puts the user into S29's list, and the floor under ids and the horizon at zero, each unless it is there.
 async fn register_user(meta: &dyn MetaStore, keys: &UserKeys, user: &UserName) -> Result<()> {
-    let floor = Txn {
-        compares: vec![Compare::absent(keys.id_floor())],
-        then: vec![Op::put(keys.id_floor(), floor_value(Revision::ZERO))],
-        otherwise: Vec::new(),
-    };
-    if meta.get(&keys.id_floor()).await?.is_none() {
-        meta.txn(floor).await?;
+    for (key, lowest) in [(keys.id_floor(), floor_value(Revision::ZERO)), (keys.horizon(), Horizon::default().value())]
+    {
+        if meta.get(&key).await?.is_none() {
+            let compares = vec![Compare::absent(&key)];
+            meta.txn(Txn { compares, then: vec![Op::put(key, lowest)], otherwise: Vec::new() }).await?;
+        }
     }
     for _ in 0..REGISTER_TRIES {
         let listed = meta.get(USER_LIST).await?;

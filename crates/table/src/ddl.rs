@@ -9,11 +9,11 @@ mod records;
 
 pub use collections::NewCollection;
 
-use redkite_meta::{Compare, Op};
 use redkite_types::{CommitId, Revision};
 
+use crate::change::Change;
 use crate::commit::{Commit, CommitResult};
-use crate::{Catalog, Collection, Database, Error, Result, Visibility};
+use crate::{Catalog, Database, Error, Result, Visibility};
 
 /// How often a change is planned again before it gives up.
 const TRIES: u32 = 32;
@@ -22,26 +22,28 @@ const TRIES: u32 = 32;
 enum Plan<T> {
     /// All is as it should be.
     Done(T),
-    /// Publish this; the answer is `T` then.
-    Change { compares: Vec<Compare>, ops: Vec<Op>, touched: Vec<String>, answer: T },
+    /// Publish what was put into the change; the answer is `T` then.
+    Change(T),
 }
 
 /// Plans on the newest catalog and publishes, until it wins. The answer comes with the revision that holds it.
 async fn change<T>(
     database: &Database,
     what: &str,
-    plan: impl Fn(&Catalog) -> Result<Plan<T>>,
+    plan: impl Fn(&Catalog, &mut Change<'_>) -> Result<Plan<T>>,
 ) -> Result<(T, Revision)> {
     let mut catalog = database.snapshot(Visibility::Strong).await?;
     // The store's revision when the last try lost; it counts changes of other users, too, so the catalog may never reach
     // it, but an id may tell it: then a floor that was raised meanwhile is below.
     let mut seen = Revision::ZERO;
     for _ in 0..TRIES {
-        let (compares, ops, touched, answer) = match plan(&catalog)? {
-            Plan::Done(answer) => return Ok((answer, catalog.revision)),
-            Plan::Change { compares, ops, touched, answer } => (compares, ops, touched, answer),
-        };
         let id: CommitId = database.commit_id(catalog.revision.max(seen));
+        let mut change = Change::new(&database.keys, id, database.ambient.now_ms());
+        let answer = match plan(&catalog, &mut change)? {
+            Plan::Done(answer) => return Ok((answer, catalog.revision)),
+            Plan::Change(answer) => answer,
+        };
+        let Change { compares, ops, touched, .. } = change;
         let commit = Commit { id, oldest: id.revision(), compares, ops, touched, flush: None };
         match database.committer.commit(&commit).await? {
             CommitResult::Committed(revision) => {
@@ -56,9 +58,4 @@ async fn change<T>(
         tracing::debug!(what, %seen, at = %catalog.revision, "a change lost a race and is planned again");
     }
     Err(Error::Contended { what: what.to_owned() })
-}
-
-/// The collection is still the one that was planned on, and its schema key unchanged.
-fn schema_unchanged(database: &Database, collection: &Collection) -> Compare {
-    Compare::unchanged_since(database.keys.schema(&collection.segment), collection.schema_revision)
 }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use redkite_types::{CollectionId, FieldId, Metric, Schema};
+use redkite_types::{CollectionId, FieldId, FragmentId, Metric, Revision, Schema};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -73,6 +73,9 @@ pub struct FileEntry {
     /// Of the key column: bounds of its keys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys: Option<KeyBounds>,
+    /// Of an anchor or delete log: when the commit that put this entry was planned, milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub committed_ms: u64,
 }
 
 fn is_zero(value: &u64) -> bool {
@@ -159,6 +162,9 @@ pub struct CollectionRecord {
     pub created_ms: u64,
     /// Last change of fields, milliseconds since 1970.
     pub updated_ms: u64,
+    /// When this record was put, milliseconds since 1970; absent of one that never changed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub committed_ms: u64,
 }
 
 impl CollectionRecord {
@@ -200,10 +206,78 @@ pub struct CollectionTombstone {
     pub name: String,
     /// Where its entries and files lie.
     pub segment: String,
-    /// What it was.
-    pub record: CollectionRecord,
+    /// What it was; absent if that could not be read any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record: Option<CollectionRecord>,
+    /// The revision it was created at.
+    #[serde(default)]
+    pub created: Revision,
+    /// The revision of the last change of its record.
+    #[serde(default)]
+    pub since: Revision,
     /// When it was dropped, milliseconds since 1970.
     pub dropped_ms: u64,
+}
+
+/// The value of `/<user>/.tomb/segment/<segment>/<commit>/<what>`: what a commit dropped or replaced. The key's create
+/// revision is the revision of that commit, up to which the old state was in force.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Tombstone {
+    /// See [`FORMAT`].
+    pub format: u32,
+    /// When the commit was planned, milliseconds since 1970.
+    pub dropped_ms: u64,
+    /// What was there before.
+    #[serde(flatten)]
+    pub dropped: Dropped,
+}
+
+/// What was there before a commit dropped or replaced it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Dropped {
+    /// A fragment that a merge replaced.
+    Fragment(DroppedFragment),
+    /// States of anchors that a delete replaced; the fragments stayed.
+    Anchors(Vec<AnchorState>),
+    /// The record that a change of the collection replaced.
+    Record {
+        /// The revision it was put at.
+        since: Revision,
+        /// The record.
+        record: Box<CollectionRecord>,
+    },
+}
+
+/// A fragment with all its entries, as it last was.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DroppedFragment {
+    /// Its id.
+    pub id: FragmentId,
+    /// The revision its entries were created at.
+    pub created: Revision,
+    /// The revision its anchor was last put at.
+    pub since: Revision,
+    /// Its entries, by path.
+    pub files: BTreeMap<String, FileEntry>,
+}
+
+/// Which delete log was in force for a fragment, and since when.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AnchorState {
+    /// The anchor's path.
+    pub path: String,
+    /// The revision that state was put at.
+    pub since: Revision,
+    /// See [`FileEntry::committed_ms`].
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub committed_ms: u64,
+    /// The delete log then in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delete_log: Option<String>,
+    /// How many rows it deletes.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub deleted: u64,
 }
 
 /// The value of an outcome key (S37).
@@ -262,7 +336,26 @@ mod tests {
             delete_log: None,
             deleted: 0,
             keys: None,
+            committed_ms: 0,
         }
+    }
+
+    #[test]
+    fn a_tombstone_reads_back() {
+        let anchor =
+            AnchorState { path: "f/v1".into(), since: Revision(3), committed_ms: 5, delete_log: None, deleted: 0 };
+        let tombstone = Tombstone { format: FORMAT, dropped_ms: 9, dropped: Dropped::Anchors(vec![anchor]) };
+        let text = encode(&tombstone).unwrap();
+        assert_eq!(
+            std::str::from_utf8(&text).unwrap(),
+            r#"{"format":1,"dropped_ms":9,"anchors":[{"path":"f/v1","since":3,"committed_ms":5}]}"#
+        );
+        assert_eq!(parse::<Tombstone>("k", &text).unwrap(), tombstone);
+        let id = FragmentId::new(Revision(2), 7);
+        let files = BTreeMap::from([("f/v1".to_owned(), entry())]);
+        let fragment = DroppedFragment { id, created: Revision(2), since: Revision(2), files };
+        let tombstone = Tombstone { format: FORMAT, dropped_ms: 9, dropped: Dropped::Fragment(fragment) };
+        assert_eq!(parse::<Tombstone>("k", &encode(&tombstone).unwrap()).unwrap(), tombstone);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What can go wrong with collections, fragments and commits.
 
-use redkite_types::{CommitId, ErrorKind};
+use redkite_types::{CommitId, ErrorKind, Revision};
 
 /// A failure of the table layer.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +53,25 @@ pub enum Error {
     IndexConflict {
         /// What collides with what.
         detail: String,
+    },
+    /// A past state was asked for that cannot be read any more.
+    #[error(
+        "{asked} is older than the retention: the oldest revision that can still be read is {oldest}; \
+         a longer gc.retention keeps more"
+    )]
+    TooOld {
+        /// The revision or time asked for.
+        asked: String,
+        /// The oldest that can be read.
+        oldest: Revision,
+    },
+    /// A state was asked for that lies in the future.
+    #[error("{asked} has not been yet: the newest revision is {newest}")]
+    NotYet {
+        /// The revision or time asked for.
+        asked: String,
+        /// The newest revision.
+        newest: Revision,
     },
     /// A stored value or file is not what was written.
     #[error("{what} is damaged: {detail}")]
@@ -112,7 +131,9 @@ impl Error {
             Error::Expr(error) => error.kind(),
             Error::CollectionNotFound { .. } => ErrorKind::NotFound,
             Error::CollectionExists { .. } => ErrorKind::Exists,
-            Error::IndexConflict { .. } | Error::FieldNotFound { .. } => ErrorKind::Invalid,
+            Error::IndexConflict { .. } | Error::FieldNotFound { .. } | Error::TooOld { .. } | Error::NotYet { .. } => {
+                ErrorKind::Invalid
+            }
             Error::LimitReached { .. } | Error::TooManyCollections { .. } => ErrorKind::Exhausted,
             Error::Damaged { .. } => ErrorKind::Corrupt,
             Error::NewerFormat { .. } => ErrorKind::Unsupported,

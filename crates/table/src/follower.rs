@@ -3,10 +3,12 @@
 //! The watch is a hint: a reader that needs a revision waits for it a little, then ranges for it itself. The published
 //! catalog only moves forward, and only at whole revisions.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures::StreamExt;
+use parking_lot::Mutex;
 use redkite_meta::keys::UserKeys;
 use redkite_meta::{KeyRange, MetaStore, RangeRequest};
 use redkite_types::Revision;
@@ -32,6 +34,8 @@ struct Shared {
     meta: Arc<dyn MetaStore>,
     keys: UserKeys,
     newest: watch::Sender<Arc<Catalog>>,
+    /// Catalogs that were handed out, oldest first; those nobody holds any more are forgotten now and then.
+    handed_out: Mutex<VecDeque<(Revision, Weak<Catalog>)>>,
     /// Held while ranging, so that many waiting readers range once.
     ranging: tokio::sync::Mutex<()>,
 }
@@ -39,11 +43,13 @@ struct Shared {
 impl Follower {
     /// Reads the catalog and follows it until dropped.
     pub async fn start(meta: Arc<dyn MetaStore>, keys: UserKeys) -> Result<Self> {
-        let catalog = load(meta.as_ref(), &keys).await?;
+        let catalog = Arc::new(load(meta.as_ref(), &keys).await?);
+        let handed_out = VecDeque::from([(catalog.revision, Arc::downgrade(&catalog))]);
         let shared = Arc::new(Shared {
             meta,
             keys,
-            newest: watch::Sender::new(Arc::new(catalog)),
+            newest: watch::Sender::new(catalog),
+            handed_out: Mutex::new(handed_out),
             ranging: tokio::sync::Mutex::new(()),
         });
         let task = tokio::spawn(follow(shared.clone()));
@@ -53,6 +59,16 @@ impl Follower {
     /// The newest catalog here, without asking anybody.
     pub fn newest(&self) -> Arc<Catalog> {
         self.shared.newest.borrow().clone()
+    }
+
+    /// The oldest revision whose catalog anybody here still holds.
+    pub fn oldest_held(&self) -> Revision {
+        self.shared.oldest_held()
+    }
+
+    /// Waits for a catalog of at least `revision`, which need not exist yet.
+    pub async fn wait_for(&self, revision: Revision) -> Result<Arc<Catalog>> {
+        self.shared.wait_for(revision).await
     }
 
     /// A catalog of at least `revision`, which must exist.
@@ -93,10 +109,27 @@ impl Shared {
         self.newest.send_if_modified(|newest| {
             let newer = catalog.revision > newest.revision;
             if newer {
-                *newest = Arc::new(catalog);
+                let catalog = Arc::new(catalog);
+                // Before anybody can get it, so that no catalog is held unnoticed.
+                self.note(&catalog);
+                *newest = catalog;
             }
             newer
         });
+    }
+
+    fn note(&self, catalog: &Arc<Catalog>) {
+        let mut handed_out = self.handed_out.lock();
+        if handed_out.len() == handed_out.capacity() {
+            handed_out.retain(|(_, catalog)| catalog.strong_count() > 0);
+        }
+        handed_out.push_back((catalog.revision, Arc::downgrade(catalog)));
+    }
+
+    fn oldest_held(&self) -> Revision {
+        let mut handed_out = self.handed_out.lock();
+        handed_out.retain(|(_, catalog)| catalog.strong_count() > 0);
+        handed_out.front().map_or(Revision::ZERO, |(revision, _)| *revision)
     }
 }
 

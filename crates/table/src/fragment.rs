@@ -15,4 +15,4 @@ mod writer;
 pub use reader::FragmentReader;
 pub use readers::{ReaderOptions, Readers};
 pub use row_set::RowSet;
-pub use writer::{EncodedFragment, NewFile, Origin, encode, encode_delete_log};
+pub use writer::{EncodedFragment, FileEncoder, FragmentLayout, NewFile, Origin, encode, encode_delete_log};

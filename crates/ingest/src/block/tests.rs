@@ -27,6 +27,7 @@ fn record(collection: i64, auto_id: bool) -> Arc<CollectionRecord> {
         released: false,
         created_ms: 0,
         updated_ms: 0,
+        committed_ms: 0,
     })
 }
 

@@ -29,8 +29,16 @@ struct Found {
     deleted: Option<RoaringBitmap>,
 }
 
-/// Entries of raw vector files that name a new delete log, by path.
-type Anchors = Vec<(String, FileEntry)>;
+/// What removing rows changes in the metadata.
+#[derive(Debug, Default)]
+pub(super) struct Removed {
+    /// Entries of anchors of committed fragments, which name the new delete log.
+    pub(super) anchors: Vec<(Arc<Fragment>, FileEntry)>,
+    /// Entries of anchors of the block's own fragments, by path.
+    pub(super) own_anchors: Vec<(String, FileEntry)>,
+    /// The new delete log's entry, by path; none if nothing is removed.
+    pub(super) log: Option<(String, FileEntry)>,
+}
 
 /// A fragment, whether it is committed, and what to remove from it.
 type Target = (Arc<Fragment>, bool, Arc<[Arc<Predicate>]>);
@@ -43,14 +51,14 @@ pub(super) struct Finder {
 
 impl Finder {
     /// Finds what `staged` removes from `collection` as it is now, uploads the delete log, and returns the entries to
-    /// put: changed anchors and the log's own.
+    /// put.
     pub(super) async fn find(
         &mut self,
         database: &Arc<Database>,
         collection: &Arc<Collection>,
         staged: &Staged,
         commit: CommitId,
-    ) -> Result<Vec<(String, FileEntry)>> {
+    ) -> Result<Removed> {
         // Made once, not once a fragment: a block may remove many keys.
         let older: Arc<[Arc<Predicate>]> = staged.removals.predicates(&staged.record)?.into();
         let mut targets: Vec<Target> = Vec::new();
@@ -80,43 +88,47 @@ impl Finder {
         while let Some((id, found)) = searches.try_next().await? {
             self.found.insert(id, found);
         }
-        let fragments = targets.into_iter().map(|(fragment, ..)| fragment).collect();
-        let Some((log, mut entries)) = self.delete_log(fragments, commit, &origin(database))? else {
-            return Ok(Vec::new());
+        let fragments = targets.into_iter().map(|(fragment, committed, _)| (fragment, committed)).collect();
+        let Some((log, removed)) = self.delete_log(fragments, commit, &origin(database))? else {
+            return Ok(Removed::default());
         };
         let path = database.object_path(&collection.segment, &log.path);
         database.put_files(vec![(path, log.bytes)]).await?;
-        entries.push((log.path, log.entry));
-        Ok(entries)
+        Ok(Removed { log: Some((log.path, log.entry)), ..removed })
     }
 
     /// The delete log of what was found, and the anchors that name it; none if nothing was found.
     fn delete_log(
         &self,
-        fragments: Vec<Arc<Fragment>>,
+        fragments: Vec<(Arc<Fragment>, bool)>,
         commit: CommitId,
         origin: &Origin,
-    ) -> Result<Option<(NewFile, Anchors)>> {
+    ) -> Result<Option<(NewFile, Removed)>> {
         let mut sections: BTreeMap<String, RoaringBitmap> = BTreeMap::new();
-        let mut anchors = Vec::new();
-        for fragment in fragments {
+        let mut changed = Vec::new();
+        for (fragment, committed) in fragments {
             let Some(deleted) = self.found.get(&fragment.id).and_then(|found| found.deleted.clone()) else {
                 continue;
             };
-            let anchor = fragment.anchor()?;
+            let anchor = fragment.anchor()?.clone();
             let mut entry = anchor.entry.clone();
             entry.deleted = deleted.len();
-            anchors.push((anchor.path.to_string(), entry));
             sections.insert(anchor.path.to_string(), deleted);
+            changed.push((fragment, committed, entry));
         }
-        if anchors.is_empty() {
+        if changed.is_empty() {
             return Ok(None);
         }
         let log = encode_delete_log(&sections, commit, origin)?;
-        for (_, entry) in &mut anchors {
+        let mut removed = Removed::default();
+        for (fragment, committed, mut entry) in changed {
             entry.delete_log = Some(log.path.clone());
+            match committed {
+                true => removed.anchors.push((fragment, entry)),
+                false => removed.own_anchors.push((fragment.anchor()?.path.to_string(), entry)),
+            }
         }
-        Ok(Some((log, anchors)))
+        Ok(Some((log, removed)))
     }
 }
 

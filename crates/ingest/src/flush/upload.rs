@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use redkite_table::entry::FileEntry;
 use redkite_table::fragment::{EncodedFragment, Origin, encode};
-use redkite_table::{Catalog, Collection, Database};
+use redkite_table::{Collection, Database};
 use redkite_types::{FragmentId, Revision};
 
 use super::{Collections, Part};
@@ -79,13 +79,10 @@ async fn encode_staged(database: &Arc<Database>, revision: Revision, staged: &St
 
 /// Uploads the rows a block holds for one collection and returns the operations that stand for them from then on:
 /// the removals of older rows, then the uploaded fragment.
-pub async fn upload_early(
-    database: &Arc<Database>,
-    catalog: &Catalog,
-    collection: &Collection,
-    ops: &[BlockOp],
-) -> Result<Vec<BlockOp>> {
+pub async fn upload_early(database: &Arc<Database>, collection: &Collection, ops: &[BlockOp]) -> Result<Vec<BlockOp>> {
     let mut replacement: Vec<BlockOp> = Vec::new();
+    let ids = database.hold_ids();
+    let revision = database.newest().revision;
     let owned = ops.to_vec();
     let rows = owned.iter().map(BlockOp::rows).sum();
     for staged in cpu::run(rows, move || stage(&owned)).await?? {
@@ -103,7 +100,7 @@ pub async fn upload_early(
         if staged.rows() == 0 {
             continue;
         }
-        let encoded = encode_staged(database, catalog.revision, &staged).await?;
+        let encoded = encode_staged(database, revision, &staged).await?;
         let fragment = Arc::new(encoded.as_fragment());
         let mut files = Vec::new();
         let mut entries = Vec::new();
@@ -112,7 +109,7 @@ pub async fn upload_early(
             entries.push((file.path, file.entry));
         }
         database.put_files(files).await?;
-        let uploaded = UploadedFragment { fragment, entries, ops: staged.ops as u64 };
+        let uploaded = UploadedFragment { fragment, entries, ops: staged.ops as u64, ids: ids.clone() };
         replacement.push(op(OpKind::Uploaded(uploaded)));
     }
     Ok(replacement)

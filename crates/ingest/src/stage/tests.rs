@@ -29,6 +29,7 @@ fn record(key: DataType) -> Arc<CollectionRecord> {
         released: false,
         created_ms: 0,
         updated_ms: 0,
+        committed_ms: 0,
     })
 }
 
@@ -66,7 +67,12 @@ fn op(record: &Arc<CollectionRecord>, text: &str) -> BlockOp {
         _ => {
             let id = FragmentId::new(Revision(1), 7);
             let fragment = Arc::new(Fragment::new(id, Vec::new()));
-            OpKind::Uploaded(UploadedFragment { fragment, entries: Vec::new(), ops: 1 })
+            OpKind::Uploaded(UploadedFragment {
+                fragment,
+                entries: Vec::new(),
+                ops: 1,
+                ids: redkite_table::IdGuard::of_nothing(),
+            })
         }
     };
     BlockOp { collection: record.id, record: record.clone(), kind }

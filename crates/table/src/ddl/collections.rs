@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use redkite_meta::{Compare, KeyRange, Op};
+use redkite_meta::{Compare, Op};
 use redkite_types::{CollectionId, Revision, Schema, limits};
 
 use super::{Plan, change};
-use crate::entry::{self, CollectionRecord, CollectionTombstone, FORMAT, NameRecord};
+use crate::change::Change;
+use crate::entry::{self, CollectionRecord, FORMAT, NameRecord};
 use crate::{Catalog, Database, Error, Result};
 
 /// Bits of a collection id that are random; those above are the revision of its creation.
@@ -32,10 +33,15 @@ pub struct NewCollection {
 impl Database {
     /// Creates a collection. One that exists exactly so is success; another one of the name is an error.
     pub async fn create_collection(&self, new: NewCollection) -> Result<(CollectionId, Revision)> {
-        change(self, &new.name, |catalog| self.plan_create(catalog, &new)).await
+        change(self, &new.name, |catalog, change| self.plan_create(catalog, &new, change)).await
     }
 
-    fn plan_create(&self, catalog: &Catalog, new: &NewCollection) -> Result<Plan<CollectionId>> {
+    fn plan_create(
+        &self,
+        catalog: &Catalog,
+        new: &NewCollection,
+        change: &mut Change<'_>,
+    ) -> Result<Plan<CollectionId>> {
         if catalog.name_record(&new.name)?.is_some() {
             let record = catalog.collection(&new.name)?.record()?;
             let same = record.schema == new.schema && record.properties == new.properties;
@@ -62,6 +68,7 @@ impl Database {
             released: false,
             created_ms: now_ms,
             updated_ms: now_ms,
+            committed_ms: 0,
         };
         let segment = if catalog.segment_in_use(&new.name) { unique_segment(&new.name, id) } else { new.name.clone() };
         let name = NameRecord {
@@ -74,47 +81,29 @@ impl Database {
         let mut names = vec![name];
         names.extend(catalog.names.iter().cloned());
         let schema_key = self.keys.schema(&segment);
-        Ok(Plan::Change {
-            compares: vec![self.names_unchanged(catalog), Compare::absent(&schema_key)],
-            ops: vec![
-                Op::put(self.keys.collection_list(), entry::encode(&names)?),
-                Op::put(schema_key, entry::encode(&record)?),
-            ],
-            touched: vec![segment],
-            answer: id,
-        })
+        change.compares.extend([self.names_unchanged(catalog), Compare::absent(&schema_key)]);
+        change.ops.push(Op::put(self.keys.collection_list(), entry::encode(&names)?));
+        change.ops.push(Op::put(schema_key, entry::encode(&record)?));
+        change.touched.push(segment);
+        Ok(Plan::Change(id))
     }
 
     /// Drops a collection; false if there was none. Its entries and files stay for readers of older revisions until
     /// they are collected; they are nobody's from now on, as the segment is not used again while any is left.
     pub async fn drop_collection(&self, name: &str) -> Result<(bool, Revision)> {
-        change(self, name, |catalog| self.plan_drop(catalog, name)).await
+        change(self, name, |catalog, change| self.plan_drop(catalog, name, change)).await
     }
 
-    fn plan_drop(&self, catalog: &Catalog, name: &str) -> Result<Plan<bool>> {
+    fn plan_drop(&self, catalog: &Catalog, name: &str, change: &mut Change<'_>) -> Result<Plan<bool>> {
         let Some(record) = catalog.name_record(name)? else {
             return Ok(Plan::Done(false));
         };
         let names: Vec<&NameRecord> = catalog.names.iter().filter(|known| known.id != record.id).collect();
-        let mut compares = vec![self.names_unchanged(catalog)];
-        let mut ops = vec![Op::put(self.keys.collection_list(), entry::encode(&names)?)];
+        change.compares.push(self.names_unchanged(catalog));
+        change.ops.push(Op::put(self.keys.collection_list(), entry::encode(&names)?));
         // A collection whose schema cannot be read can still be dropped.
-        let collection = catalog.collection(name)?;
-        let segment = record.segment();
-        compares.push(Compare::unchanged_since(self.keys.schema(segment), collection.schema_revision));
-        ops.push(Op::Delete(KeyRange::Exact(self.keys.schema(segment))));
-        ops.push(Op::Delete(KeyRange::Exact(self.keys.collection_head(segment))));
-        if let Some(stored) = &collection.record {
-            let tombstone = CollectionTombstone {
-                format: FORMAT,
-                name: name.to_owned(),
-                segment: segment.to_owned(),
-                record: CollectionRecord::clone(stored),
-                dropped_ms: self.ambient.now_ms(),
-            };
-            ops.push(Op::put(self.keys.collection_tombstone(record.id), entry::encode(&tombstone)?));
-        }
-        Ok(Plan::Change { compares, ops, touched: Vec::new(), answer: true })
+        change.drop_collection(catalog.collection(name)?, record)?;
+        Ok(Plan::Change(true))
     }
 
     pub(super) fn names_unchanged(&self, catalog: &Catalog) -> Compare {

@@ -4,7 +4,8 @@ use redkite_meta::Op;
 use redkite_types::Revision;
 
 use super::collections::NO_INDEX;
-use super::{Plan, change, schema_unchanged};
+use super::{Plan, change};
+use crate::change::Change;
 use crate::entry::{self, CollectionRecord, IndexRecord, NameRecord};
 use crate::{Catalog, Collection, Database, Error, Result};
 
@@ -12,7 +13,7 @@ impl Database {
     /// Records an index on a field. The same index again is success; another one on that field, or of that name, is an
     /// error.
     pub async fn create_index(&self, collection: &str, index: IndexRecord) -> Result<Revision> {
-        let plan = |catalog: &Catalog| {
+        let plan = |catalog: &Catalog, change: &mut Change<'_>| {
             let found = catalog.collection(collection)?;
             let record = found.record()?;
             if let Some(known) = record.index_on(index.field) {
@@ -27,14 +28,14 @@ impl Database {
             }
             let mut changed = CollectionRecord::clone(record);
             changed.indexes.push(index.clone());
-            self.replace_record(catalog, found, changed)
+            self.replace_record(catalog, found, changed, change)
         };
         Ok(change(self, collection, plan).await?.1)
     }
 
     /// Drops the index called `index`; by an empty name the one on `field`, or with neither the only one.
     pub async fn drop_index(&self, collection: &str, index: &str, field: &str) -> Result<Revision> {
-        let plan = |catalog: &Catalog| {
+        let plan = |catalog: &Catalog, change: &mut Change<'_>| {
             let found = catalog.collection(collection)?;
             let record = found.record()?;
             let on_field = match record.schema.field(field) {
@@ -57,27 +58,32 @@ impl Database {
             }
             let mut changed = CollectionRecord::clone(record);
             changed.indexes.retain(|known| !chosen(known));
-            self.replace_record(catalog, found, changed)
+            self.replace_record(catalog, found, changed, change)
         };
         Ok(change(self, collection, plan).await?.1)
     }
 
     /// Puts a changed record, and the name record where the index type told there changes with it.
-    fn replace_record(&self, catalog: &Catalog, found: &Collection, changed: CollectionRecord) -> Result<Plan<()>> {
+    fn replace_record(
+        &self,
+        catalog: &Catalog,
+        found: &Collection,
+        changed: CollectionRecord,
+        change: &mut Change<'_>,
+    ) -> Result<Plan<()>> {
         let index_type = changed
             .schema
             .vector_fields()
             .find_map(|field| changed.index_on(field.id))
             .map_or(NO_INDEX, |index| index.index_type.as_str());
-        let mut compares = vec![schema_unchanged(self, found)];
-        let mut ops = vec![Op::put(self.keys.schema(&found.segment), entry::encode(&changed)?)];
         let mut names: Vec<NameRecord> = catalog.names.to_vec();
         if let Some(name) = names.iter_mut().find(|name| name.id == changed.id && name.index_type != index_type) {
             name.index_type = index_type.to_owned();
-            compares.push(self.names_unchanged(catalog));
-            ops.push(Op::put(self.keys.collection_list(), entry::encode(&names)?));
+            change.compares.push(self.names_unchanged(catalog));
+            change.ops.push(Op::put(self.keys.collection_list(), entry::encode(&names)?));
         }
-        Ok(Plan::Change { compares, ops, touched: vec![found.segment.to_string()], answer: () })
+        change.replace_record(found, changed)?;
+        Ok(Plan::Change(()))
     }
 }
 

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use redkite_meta::Op;
 use redkite_types::Revision;
 
-use super::{Plan, change, schema_unchanged};
-use crate::entry::{self, CollectionRecord};
+use super::{Plan, change};
+use crate::change::Change;
+use crate::entry::CollectionRecord;
 use crate::{Catalog, Database, Result};
 
 impl Database {
@@ -30,7 +30,7 @@ impl Database {
     }
 
     async fn alter(&self, collection: &str, alter: impl Fn(&mut CollectionRecord)) -> Result<Revision> {
-        let plan = |catalog: &Catalog| {
+        let plan = |catalog: &Catalog, change: &mut Change<'_>| {
             let found = catalog.collection(collection)?;
             let record = found.record()?;
             let mut changed = CollectionRecord::clone(record);
@@ -38,12 +38,8 @@ impl Database {
             if changed == **record {
                 return Ok(Plan::Done(()));
             }
-            Ok(Plan::Change {
-                compares: vec![schema_unchanged(self, found)],
-                ops: vec![Op::put(self.keys.schema(&found.segment), entry::encode(&changed)?)],
-                touched: vec![found.segment.to_string()],
-                answer: (),
-            })
+            change.replace_record(found, changed)?;
+            Ok(Plan::Change(()))
         };
         Ok(change(self, collection, plan).await?.1)
     }

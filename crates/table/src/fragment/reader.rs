@@ -88,6 +88,14 @@ impl FragmentReader {
         }
     }
 
+    /// One batch of a column that is read once: nothing is cached for it.
+    pub fn column_once(&self, field: FieldId, batch: usize) -> Result<ArrayRef> {
+        match self.file(field)? {
+            None => self.absent(field, self.batch_rows(batch).len()),
+            Some(file) => Ok(file.batch(batch)?),
+        }
+    }
+
     fn batch_of(&self, field: FieldId, file: &OpenColumn, batch: usize) -> redkite_storage::Result<ArrayRef> {
         if file.is_in_place() {
             return file.batch(batch);

@@ -2,6 +2,7 @@
 //!
 //! Files are immutable and ids never repeat, so nothing cached here ever has to be invalidated.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow_array::{Array, ArrayRef};
@@ -104,6 +105,13 @@ impl Readers {
         if let Err(error) = self.data.forget(path).await {
             tracing::warn!(path, %error, "the node's copy of a damaged file could not be dropped");
         }
+    }
+
+    /// Drops what is kept of fragments that no reader can ask for any more, so that their disk space is given back.
+    pub fn retain(&self, fragments: &HashSet<FragmentId>) {
+        self.files.retain(|(fragment, _), _| fragments.contains(fragment));
+        self.deletes.retain(|(_, fragment), _| fragments.contains(fragment));
+        self.decoded.retain(|(fragment, ..), _| fragments.contains(fragment));
     }
 
     async fn open_with(

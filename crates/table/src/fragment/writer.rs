@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use arrow_array::{ArrayRef, RecordBatch};
 use bytes::Bytes;
-use redkite_storage::{ColumnWriter, DeleteLog, EncodedFile, KeyRange, write_key_column};
+use redkite_storage::{ColumnWriter, DeleteLog, EncodedFile, KeyColumnWriter, KeyRange};
 use redkite_types::{ClusterId, CommitId, Field, FragmentId, Key, NodeId, Revision, Schema};
 use roaring::RoaringBitmap;
 
@@ -70,44 +70,102 @@ pub fn encode(schema: &Schema, batches: &[RecordBatch], id: FragmentId, origin: 
             advice: "flush more often",
         });
     }
-    let anchor = schema
-        .vector_fields()
-        .min_by_key(|field| field.id)
-        .ok_or_else(|| Error::Internal { detail: "a schema without vector field".into() })?;
-    let anchor_path = path_of(id, anchor);
+    let layout = FragmentLayout::new(schema, id)?;
     let mut files = Vec::with_capacity(schema.fields.len());
     for (at, field) in schema.fields.iter().enumerate() {
-        let columns: Vec<ArrayRef> = batches.iter().map(|batch| batch.column(at).clone()).collect();
-        let (encoded, keys) = encode_column(field, &columns)?;
+        let mut encoder = layout.encoder(field)?;
+        for batch in batches {
+            encoder.push(batch.column(at))?;
+        }
+        let (entry, bytes) = encoder.finish(&layout, field, origin)?;
+        files.push(NewFile { path: layout.path(field), entry, bytes });
+    }
+    Ok(EncodedFragment { id, rows, files })
+}
+
+/// Which files a fragment consists of, and what their entries say of one another.
+#[derive(Debug, Clone)]
+pub struct FragmentLayout {
+    id: FragmentId,
+    anchor_path: String,
+}
+
+impl FragmentLayout {
+    /// The layout of the fragment `id` of a collection with that schema.
+    pub fn new(schema: &Schema, id: FragmentId) -> Result<Self> {
+        let anchor = schema
+            .vector_fields()
+            .min_by_key(|field| field.id)
+            .ok_or_else(|| Error::Internal { detail: "a schema without vector field".into() })?;
+        Ok(Self { id, anchor_path: path_of(id, anchor) })
+    }
+
+    /// The path of a field's file, relative to the collection's data folder.
+    pub fn path(&self, field: &Field) -> String {
+        path_of(self.id, field)
+    }
+
+    /// An encoder of a field's file.
+    pub fn encoder(&self, field: &Field) -> Result<FileEncoder> {
+        let writer = match field.primary_key {
+            true => ColumnEncoder::Key(Box::new(KeyColumnWriter::new(field)?)),
+            false => ColumnEncoder::Plain(Box::new(ColumnWriter::new(field)?)),
+        };
+        Ok(FileEncoder(writer))
+    }
+}
+
+/// Encodes one field's file of a fragment, an array at a time.
+pub struct FileEncoder(ColumnEncoder);
+
+enum ColumnEncoder {
+    Plain(Box<ColumnWriter>),
+    Key(Box<KeyColumnWriter>),
+}
+
+impl FileEncoder {
+    /// Appends rows.
+    pub fn push(&mut self, column: &ArrayRef) -> Result<()> {
+        match &mut self.0 {
+            ColumnEncoder::Plain(writer) => writer.push(column)?,
+            ColumnEncoder::Key(writer) => writer.push(column)?,
+        }
+        Ok(())
+    }
+
+    /// What was encoded since it was asked last, for writing it out at once. Empty if no batch became whole.
+    pub fn take_encoded(&mut self) -> Bytes {
+        match &mut self.0 {
+            ColumnEncoder::Plain(writer) => writer.take_encoded(),
+            ColumnEncoder::Key(writer) => writer.take_encoded(),
+        }
+    }
+
+    /// The entry of the file of `field`, and the bytes that were not taken.
+    pub fn finish(self, layout: &FragmentLayout, field: &Field, origin: &Origin) -> Result<(FileEntry, Bytes)> {
+        let (encoded, keys) = match self.0 {
+            ColumnEncoder::Plain(writer) => (writer.finish()?, None),
+            ColumnEncoder::Key(writer) => {
+                let (encoded, range) = writer.finish()?;
+                (encoded, range.as_ref().and_then(bounds))
+            }
+        };
         let vector = field.data_type.is_vector();
         let entry = FileEntry {
             file_type: if vector { FileType::RawVector } else { FileType::Scalar },
             field: Some(field.id),
             column: Some(field.name.clone()),
-            vector_file: (!vector).then(|| anchor_path.clone()),
+            vector_file: (!vector).then(|| layout.anchor_path.clone()),
             keys,
             ..plain_entry(&encoded, origin)
         };
-        files.push(NewFile { path: path_of(id, field), entry, bytes: encoded.bytes });
+        Ok((entry, encoded.bytes))
     }
-    Ok(EncodedFragment { id, rows, files })
 }
 
 fn path_of(id: FragmentId, field: &Field) -> String {
     let kind = if field.data_type.is_vector() { 'v' } else { 's' };
     format!("{id}/{kind}{}.arrow", field.id)
-}
-
-fn encode_column(field: &Field, columns: &[ArrayRef]) -> Result<(EncodedFile, Option<KeyBounds>)> {
-    if field.primary_key {
-        let (encoded, range) = write_key_column(field, columns)?;
-        return Ok((encoded, range.as_ref().and_then(bounds)));
-    }
-    let mut writer = ColumnWriter::new(field)?;
-    for column in columns {
-        writer.push(column)?;
-    }
-    Ok((writer.finish()?, None))
 }
 
 fn bounds(range: &KeyRange) -> Option<KeyBounds> {
@@ -134,6 +192,7 @@ fn plain_entry(encoded: &EncodedFile, origin: &Origin) -> FileEntry {
         delete_log: None,
         deleted: 0,
         keys: None,
+        committed_ms: 0,
     }
 }
 

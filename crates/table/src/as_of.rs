@@ -1,0 +1,167 @@
+//! Reading the past: a collection as of a revision or a time, kept readable while it is read.
+
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use redkite_meta::keys::UserKeys;
+use redkite_meta::{KeyRange, RangeRequest};
+use redkite_types::{CollectionId, Revision};
+
+use crate::catalog::{Catalog, Collection};
+use crate::entry::{self, CollectionTombstone, Tombstone};
+use crate::horizon::Horizon;
+use crate::past::History;
+use crate::presence::Pin;
+use crate::{Database, Error, Result, Visibility};
+
+/// How far a time may lie ahead of this node's clock: that of the client may be ahead.
+const CLOCK_SLACK_MS: u64 = 60_000;
+/// Tries to read tombstones at a revision that the metadata store then turns out to have forgotten.
+const TRIES: u32 = 8;
+
+/// A moment in the past.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// Just after the commit of that revision.
+    Revision(Revision),
+    /// Milliseconds since 1970: after the last commit planned then or before, by the clocks of the nodes that planned.
+    Time(u64),
+}
+
+/// A collection as it was. What it names can be read while this is held.
+#[derive(Debug, Clone)]
+pub struct Past {
+    /// The collection.
+    pub collection: Arc<Collection>,
+    /// The revision it is as of.
+    pub revision: Revision,
+    _pin: Pin,
+}
+
+/// Where a collection of some name is to be found.
+struct Found {
+    segment: String,
+    id: CollectionId,
+    dropped: Option<CollectionTombstone>,
+}
+
+impl Database {
+    /// The collection that was called `name` at `moment`, as it was then.
+    ///
+    /// [`Error::TooOld`] if that moment cannot be read any more, [`Error::NotYet`] if it has not been. Costs a read of the
+    /// collection's tombstones, and a transaction for the first read of a revision.
+    pub async fn as_of(&self, name: &str, moment: Moment) -> Result<Past> {
+        for _ in 0..TRIES {
+            match self.try_as_of(name, moment).await {
+                Err(Error::Meta(redkite_meta::Error::Compacted { .. })) => {}
+                result => return result,
+            }
+        }
+        Err(redkite_meta::Error::Unavailable("the metadata is compacted faster than it can be read".into()).into())
+    }
+
+    async fn try_as_of(&self, name: &str, moment: Moment) -> Result<Past> {
+        let catalog = self.snapshot(Visibility::Strong).await?;
+        let not_found = || Error::CollectionNotFound { name: format!("{name}@{}", describe(moment)) };
+        match moment {
+            Moment::Revision(revision) => {
+                if revision > catalog.revision {
+                    return Err(Error::NotYet { asked: describe(moment), newest: catalog.revision });
+                }
+                // First of all: from here on nothing this revision needs goes away.
+                let pin = self.presence().pin(revision).await?;
+                let found = find(&catalog, name, |created, _, dropped, _| {
+                    created <= revision && dropped.is_none_or(|dropped| revision < dropped)
+                })?;
+                let found = found.ok_or_else(not_found)?;
+                let history = self.history(&catalog, &found).await?;
+                self.past(&found, &history, revision, pin)?.ok_or_else(not_found)
+            }
+            Moment::Time(time_ms) => {
+                if time_ms > self.ambient.now_ms().saturating_add(CLOCK_SLACK_MS) {
+                    return Err(Error::NotYet { asked: describe(moment), newest: catalog.revision });
+                }
+                let horizon = self.horizon().await?;
+                let found = find(&catalog, name, |_, created_ms, _, dropped_ms| {
+                    created_ms <= time_ms && dropped_ms.is_none_or(|dropped_ms| time_ms < dropped_ms)
+                })?;
+                let Some(found) = found else {
+                    // What it may have been called then is not known any more.
+                    return match time_ms < horizon.time_ms {
+                        true => Err(Error::TooOld { asked: describe(moment), oldest: horizon.revision }),
+                        false => Err(not_found()),
+                    };
+                };
+                let history = self.history(&catalog, &found).await?;
+                let revision = history.revision_at(time_ms, horizon)?.ok_or_else(not_found)?;
+                let pin = self.presence().pin(revision).await?;
+                self.past(&found, &history, revision, pin)?.ok_or_else(not_found)
+            }
+        }
+    }
+
+    /// The oldest revision that can be read.
+    pub async fn horizon(&self) -> Result<Horizon> {
+        let stored = self.meta.get(&self.keys.horizon()).await?;
+        stored.map_or(Ok(Horizon::default()), |kv| Horizon::read(&kv))
+    }
+
+    fn past(&self, found: &Found, history: &History, revision: Revision, pin: Pin) -> Result<Option<Past>> {
+        let Some(collection) = history.at(&found.segment, revision)? else {
+            return Ok(None);
+        };
+        let same = collection.record.as_ref().is_some_and(|record| record.id == found.id);
+        Ok(same.then(|| Past { collection: Arc::new(collection), revision, _pin: pin }))
+    }
+
+    async fn history(&self, catalog: &Catalog, found: &Found) -> Result<History> {
+        let tombstones = tombstones(self, &self.keys, &found.segment, catalog.revision).await?;
+        Ok(History { now: catalog.segment(&found.segment).cloned(), tombstones, dropped: found.dropped.clone() })
+    }
+}
+
+async fn tombstones(
+    database: &Database,
+    keys: &UserKeys,
+    segment: &str,
+    revision: Revision,
+) -> Result<Vec<(Revision, Tombstone)>> {
+    let range = RangeRequest::new(KeyRange::Prefix(keys.tombstones(segment))).at(revision);
+    let stored = database.meta.range(range).await?;
+    stored.kvs.into_iter().map(|kv| Ok((kv.create_revision, entry::parse(&kv.key, &kv.value)?))).collect()
+}
+
+/// The collection of that name, live or dropped, that `is_meant` by its creation and drop: revision and time of each.
+fn find(
+    catalog: &Catalog,
+    name: &str,
+    is_meant: impl Fn(Revision, u64, Option<Revision>, Option<u64>) -> bool,
+) -> Result<Option<Found>> {
+    if let Some(record) = catalog.name_record(name)?
+        && let Some(collection) = catalog.collection_by_id(record.id)?
+        && is_meant(collection.created, collection.record()?.created_ms, None, None)
+    {
+        return Ok(Some(Found { segment: collection.segment.to_string(), id: record.id, dropped: None }));
+    }
+    for dropped in catalog.graves.collections() {
+        let Some(record) = dropped.tombstone.record.as_ref().filter(|_| dropped.tombstone.name == name) else {
+            continue;
+        };
+        let (created, dropped_ms) = (dropped.tombstone.created, dropped.tombstone.dropped_ms);
+        if is_meant(created, record.created_ms, Some(dropped.dropped), Some(dropped_ms)) {
+            let segment = dropped.tombstone.segment.clone();
+            return Ok(Some(Found { segment, id: record.id, dropped: Some(dropped.tombstone.clone()) }));
+        }
+    }
+    Ok(None)
+}
+
+/// The moment as the user wrote it, or as good as.
+fn describe(moment: Moment) -> String {
+    match moment {
+        Moment::Revision(revision) => revision.to_string(),
+        Moment::Time(time_ms) => {
+            humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(time_ms)).to_string()
+        }
+    }
+}
