@@ -1,0 +1,135 @@
+//! Reads the live rows of a merge's inputs and writes the new fragment's files.
+
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, BooleanArray};
+use arrow_buffer::{BooleanBuffer, Buffer};
+use arrow_select::filter::filter;
+use redkite_storage::BATCH_ROWS;
+use redkite_table::entry::FileEntry;
+use redkite_table::fragment::{FragmentLayout, FragmentReader, Origin};
+use redkite_table::{Collection, Database, Fragment};
+use redkite_types::{FieldId, FragmentId, Revision};
+
+use super::MergePlan;
+use super::row_map::Taken;
+use crate::pool::Pool;
+use crate::{Error, Result};
+
+/// A merge whose files are written and that is not published.
+#[derive(Debug)]
+pub(super) struct Merged {
+    /// What it replaces, as it was read.
+    pub(super) inputs: Vec<Arc<Fragment>>,
+    /// Where the rows of each input went.
+    pub(super) taken: Vec<Taken>,
+    /// When the new fragment's id was made.
+    pub(super) made: Revision,
+    /// Entries of the new fragment's files, by path; none if no row was left.
+    pub(super) entries: Vec<(String, FileEntry)>,
+    /// Rows of the new fragment.
+    pub(super) rows: u64,
+    /// Bytes written.
+    pub(super) bytes: u64,
+}
+
+/// Which rows of an input are taken over: a bit a row; none if all are.
+type Live = Option<Arc<[u64]>>;
+
+/// Writes the files of the fragment that takes the place of the plan's inputs.
+pub(super) async fn execute(
+    database: &Arc<Database>,
+    collection: &Arc<Collection>,
+    mut plan: MergePlan,
+    made: Revision,
+    pool: &Pool,
+) -> Result<Merged> {
+    let id = new_id(database, &mut plan, made)?;
+    let record = collection.record()?.clone();
+    let fields: Vec<FieldId> = record.schema.fields.iter().map(|field| field.id).collect();
+    let mut readers = Vec::with_capacity(plan.inputs.len());
+    let mut taken = Vec::with_capacity(plan.inputs.len());
+    let mut rows = 0;
+    for input in &plan.inputs {
+        let reader = Arc::new(database.readers.open(collection, input, fields.iter().copied()).await?);
+        let left_out = reader.deleted_rows();
+        let live = u64::from(reader.rows()) - left_out.len();
+        let bits: Live =
+            (!left_out.is_empty()).then(|| reader.live().into_words(reader.rows()).unwrap_or_default().into());
+        readers.push((reader, bits));
+        taken.push(Taken { left_out, base: rows });
+        rows += live;
+    }
+    let mut merged = Merged { inputs: plan.inputs, taken, made, entries: Vec::new(), rows, bytes: 0 };
+    if rows == 0 {
+        return Ok(merged);
+    }
+    let readers = Arc::new(readers);
+    let origin = Origin { node: database.options.node, cluster: database.options.cluster.clone() };
+    let layout = FragmentLayout::new(&record.schema, id)?;
+    for field in &record.schema.fields {
+        let path = layout.path(field);
+        let mut file = database.data.create(&database.object_path(&collection.segment, &path)).await?;
+        let mut encoder = layout.encoder(field)?;
+        for input in 0..readers.len() {
+            for batch in 0..readers[input].0.batch_count() {
+                let (readers, field) = (readers.clone(), field.id);
+                let bytes;
+                (encoder, bytes) = pool
+                    .run(move || {
+                        let (reader, live) = &readers[input];
+                        if let Some(column) = live_column(reader, live, field, batch)? {
+                            encoder.push(&column)?;
+                        }
+                        let bytes = encoder.take_encoded();
+                        Ok::<_, Error>((encoder, bytes))
+                    })
+                    .await??;
+                if !bytes.is_empty() {
+                    file.write(bytes).await?;
+                }
+            }
+        }
+        let (layout, origin, definition) = (layout.clone(), origin.clone(), field.clone());
+        let (entry, rest) = pool.run(move || encoder.finish(&layout, &definition, &origin)).await??;
+        file.write(rest).await?;
+        file.finish().await?;
+        if entry.rows != rows {
+            return Err(Error::Internal { detail: format!("a merge wrote {} of {rows} rows of {path}", entry.rows) });
+        }
+        merged.bytes += entry.size;
+        merged.entries.push((path, entry));
+    }
+    Ok(merged)
+}
+
+/// An id between the last input and the fragment behind it. Where there is no room the last input is left for later.
+fn new_id(database: &Database, plan: &mut MergePlan, made: Revision) -> Result<FragmentId> {
+    while let Some(last) = plan.inputs.last() {
+        if let Some(id) = last.id.merged(plan.next.as_ref(), made, database.ambient.random()) {
+            return Ok(id);
+        }
+        plan.next = Some(last.id);
+        plan.inputs.pop();
+    }
+    Err(Error::NoRoom)
+}
+
+/// The live rows of one batch of a column; none if there are none.
+fn live_column(reader: &FragmentReader, live: &Live, field: FieldId, batch: usize) -> Result<Option<ArrayRef>> {
+    let Some(live) = live else {
+        return Ok(Some(reader.column_once(field, batch)?));
+    };
+    let rows = reader.batch_rows(batch);
+    let words = &live[rows.start as usize / 64..(rows.end as usize).div_ceil(64)];
+    if words.iter().all(|word| *word == 0) {
+        return Ok(None);
+    }
+    // Batches start at a multiple of 64 rows.
+    debug_assert_eq!(BATCH_ROWS % 64, 0);
+    let bits = BooleanBuffer::new(Buffer::from_vec(words.to_vec()), 0, rows.len());
+    let column = reader.column_once(field, batch)?;
+    let kept = filter(&column, &BooleanArray::new(bits, None))
+        .map_err(|error| Error::Internal { detail: format!("filtering a batch failed: {error}") })?;
+    Ok(Some(kept))
+}
