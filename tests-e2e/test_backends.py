@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import uuid
 from pathlib import Path
 
@@ -191,6 +192,29 @@ def test_a_storage_that_stops_answering_holds_up_the_flush_alone(new_server, new
     proxy.hold_answers(False)
     writer.result()
     assert data.count(client, name, "id >= 1000") == 100
+
+
+def test_sigterm_during_a_flush_lets_its_client_hear_of_it(new_server, new_client, new_worker, new_proxy, s3):
+    """pymilvus's flush asks for the flush's state before it returns, when the server is ending already."""
+    proxy = new_proxy(int(s3["ENDPOINT"].rsplit(":", 1)[1]))
+    server = new_server(**on_s3(s3, endpoint=f"http://127.0.0.1:{proxy.port}"))
+    name = data.create(new_client(server))
+    writer, other = new_worker(server.uri), new_worker(server.uri)
+    writer.insert(name, data.rows(range(100)))
+    other.call("list_collections")
+    proxy.hold_answers(True)
+    requests = proxy.requests
+    writer.start("flush", name, timeout=20)
+    until("the flush to reach the storage", lambda: proxy.requests > requests)
+    server.process.send_signal(signal.SIGTERM)
+    until("the server to be ending", lambda: "shutting down" in server.get("/readyz")[1])
+    with pytest.raises(Exception, match="(?i)shutting down|unavailable|connect"):
+        other.call("insert", name, data.rows([1000]), timeout=1)
+    proxy.hold_answers(False)
+    writer.result()
+    assert server.wait_exit() == 0, server.log()
+    server.start()
+    assert data.count(new_client(server), name) == 100
 
 
 @pytest.fixture

@@ -24,6 +24,8 @@ class Proxy:
         self._answer_bytes: int | None = None
         # Bytes of requests a connection may still carry before it is cut, if set.
         self._request_bytes: int | None = None
+        # Pieces of requests that arrived here: grows when somebody asks the server something.
+        self.requests = 0
         threading.Thread(target=self._accept, daemon=True).start()
 
     @property
@@ -102,7 +104,9 @@ class Proxy:
             while chunk := source.recv(65536):
                 if gate is not None:
                     gate.wait()
-                elif self._instead is not None:
+                else:
+                    self.requests += 1
+                if gate is None and self._instead is not None:
                     source.sendall(self._instead)
                     raise OSError("answered in place of the server")
                 if left is not None:

@@ -8,11 +8,14 @@
 //! called exactly once per connection, when its socket is dropped, however the connection ended, and no handler can
 //! delay it; no request, however malformed or large, and no panic of a handler ends the server.
 //!
+//! A server that is asked to stop does so in the order of `drain`.
+//!
 //! A handler's future is dropped when its client goes away or its deadline passes. What must not stop half way runs in
 //! a task of its own; the caller of this module sees to that.
 
 mod connection;
 mod dispatch;
+mod drain;
 mod incoming;
 
 use std::future::Future;
@@ -20,11 +23,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use futures::FutureExt;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 pub use connection::{AcceptAll, AcceptPolicy, ClientStream, ConnectionEvents, ConnectionId, ConnectionInfo, NoEvents};
 pub use dispatch::not_found;
+use drain::Drain;
 
 use crate::proto::milvus::milvus_service_server::{MilvusService, MilvusServiceServer};
 
@@ -41,6 +45,10 @@ const CONCURRENT_STREAMS_MAX: u32 = 1024;
 /// few hundred searches at once is none.
 const PENDING_RESETS_MAX: usize = 1024;
 
+/// How long the tasks of connections that were cut off may take to notice. They wait for nothing else, so this is
+/// reached only where something blocks their threads.
+const CUT_OFF_MAX: Duration = Duration::from_secs(1);
+
 /// What an operator may set about the listener.
 #[derive(Debug, Clone)]
 pub struct ServerOptions {
@@ -52,6 +60,12 @@ pub struct ServerOptions {
     pub keep_alive_timeout: Duration,
     /// How long running requests may take to finish after the shutdown was asked for.
     pub shutdown_grace: Duration,
+    /// For how long after the end of a flush its client may ask for its state while the server stops. Clients ask at
+    /// once, but a busy one takes a moment.
+    pub follow_up_grace: Duration,
+    /// How long clients without running requests may take to leave once they were told to. Most leave within a round
+    /// trip, some never.
+    pub leave_grace: Duration,
 }
 
 impl Default for ServerOptions {
@@ -61,6 +75,8 @@ impl Default for ServerOptions {
             keep_alive_interval: Duration::from_secs(30),
             keep_alive_timeout: Duration::from_secs(20),
             shutdown_grace: Duration::from_secs(30),
+            follow_up_grace: Duration::from_secs(2),
+            leave_grace: Duration::from_secs(1),
         }
     }
 }
@@ -110,32 +126,43 @@ impl Server {
     {
         let limit = self.options.message_bytes_max;
         let grpc = MilvusServiceServer::new(service).max_decoding_message_size(limit).max_encoding_message_size(limit);
-        let service = dispatch::Dispatch::new(grpc, self.http);
+        let drain = Drain::default();
+        let service = dispatch::Dispatch::new(grpc, self.http, drain.clone());
         let address = listener.local_addr().map_or_else(|error| error.to_string(), |address| address.to_string());
-        let incoming = incoming::accept(listener, self.accept, self.events);
-        let stopping = tokio_util::sync::CancellationToken::new();
-        let asked = {
-            let stopping = stopping.clone();
-            async move {
-                shutdown.await;
-                tracing::info!("no new requests are taken; waiting for the running ones");
-                stopping.cancel();
-            }
+        let incoming = incoming::accept(listener, self.accept, self.events, drain.clone());
+        let leave = CancellationToken::new();
+        let told = leave.clone().cancelled_owned();
+        let serve = builder(&self.options).serve_with_incoming_shutdown(service, incoming, told);
+        tokio::pin!(serve);
+        let ended = async {
+            shutdown.await;
+            end(&drain, &leave, &self.options).await;
         };
-        let serve = builder(&self.options).serve_with_incoming_shutdown(service, incoming, asked);
-        let grace = self.options.shutdown_grace;
-        let overdue = async {
-            stopping.cancelled().await;
-            tokio::time::sleep(grace).await;
+        let result = tokio::select! {
+            result = &mut serve => result,
+            () = ended => tokio::time::timeout(CUT_OFF_MAX, serve).await.unwrap_or(Ok(())),
         };
-        tokio::select! {
-            result = serve => result.map_err(|source| ServeError { address, source }),
-            () = overdue.fuse() => {
-                tracing::warn!(grace_ms = grace.as_millis() as u64, "some requests did not finish in time and are cut off");
-                Ok(())
-            }
-        }
+        result.map_err(|source| ServeError { address, source })
     }
+}
+
+/// The steps of `drain`; cancelling `leave` tells clients to go.
+async fn end(drain: &Drain, leave: &CancellationToken, options: &ServerOptions) {
+    tracing::info!("no new requests are taken; waiting for the running ones");
+    drain.stop();
+    let requests = async {
+        drain.flushes_told(options.follow_up_grace).await;
+        leave.cancel();
+        drain.requests_ended().await;
+    };
+    if tokio::time::timeout(options.shutdown_grace, requests).await.is_ok() {
+        tokio::time::sleep(options.leave_grace).await;
+    } else {
+        let grace_ms = options.shutdown_grace.as_millis() as u64;
+        tracing::warn!(grace_ms, "some requests did not finish in time and are cut off");
+        leave.cancel();
+    }
+    drain.cut_off();
 }
 
 impl Default for Server {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
 
 /// A connection of this process; never reused while the process lives.
@@ -73,14 +74,23 @@ pub struct ClientStream<IO> {
     inner: IO,
     info: ConnectionInfo,
     events: Arc<dyn ConnectionEvents>,
+    cut: CancellationToken,
+    cut_off: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
 impl<IO> ClientStream<IO> {
-    /// Reports the connection to `events`, and its end when the stream is dropped.
-    pub fn new(inner: IO, info: ConnectionInfo, events: Arc<dyn ConnectionEvents>) -> Self {
+    /// Reports the connection to `events`, and its end when the stream is dropped. Once `cut` is cancelled the client is
+    /// taken for gone.
+    pub fn new(inner: IO, info: ConnectionInfo, events: Arc<dyn ConnectionEvents>, cut: CancellationToken) -> Self {
         crate::metrics::connection_opened();
         events.on_connect(info);
-        Self { inner, info, events }
+        let cut_off = Box::pin(cut.clone().cancelled_owned());
+        Self { inner, info, events, cut, cut_off }
+    }
+
+    /// Fails once the connection is cut. Whoever reads has seen to it that its task is woken then.
+    fn check_cut(&self) -> io::Result<()> {
+        if self.cut.is_cancelled() { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(()) }
     }
 }
 
@@ -101,16 +111,22 @@ impl<IO> Connected for ClientStream<IO> {
 
 impl<IO: AsyncRead + Unpin> AsyncRead for ClientStream<IO> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.cut_off.as_mut().poll(cx).is_ready() {
+            // As if the client had closed it.
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.inner).poll_read(cx, buf)
     }
 }
 
 impl<IO: AsyncWrite + Unpin> AsyncWrite for ClientStream<IO> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.check_cut()?;
         Pin::new(&mut self.inner).poll_write(cx, buf)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.check_cut()?;
         Pin::new(&mut self.inner).poll_flush(cx)
     }
 
@@ -123,6 +139,7 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for ClientStream<IO> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.check_cut()?;
         Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
     }
 

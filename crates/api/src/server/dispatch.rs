@@ -3,6 +3,8 @@
 //! - A gRPC call of something unknown answers UNIMPLEMENTED and names it (tonic leaves the message empty).
 //! - A message beyond the limit answers RESOURCE_EXHAUSTED; tonic says OUT_OF_RANGE, which pymilvus retries.
 //! - A handler that panics costs its own request only.
+//! - A request runs until its answer's body is dropped; one that comes while the server stops is refused with UNAVAILABLE
+//!   or 503, which clients take for a reason to try again elsewhere or later.
 
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
@@ -19,28 +21,31 @@ use tonic::Status;
 use tonic::body::Body;
 use tower::Service;
 
+use super::drain::{Drain, Running};
 use crate::proto::milvus::milvus_service_server::{MilvusService, MilvusServiceServer};
 
 const GRPC_CONTENT_TYPE: &str = "application/grpc";
 const OUT_OF_RANGE: &str = "11";
 const RESOURCE_EXHAUSTED: HeaderValue = HeaderValue::from_static("8");
 const UNIMPLEMENTED: &str = "12";
+const STOPPING: &str = "the server is shutting down and takes no new requests; try again once it is back";
 
 /// The whole port as one service.
 pub(super) struct Dispatch<S> {
     grpc: MilvusServiceServer<S>,
     http: Router,
+    drain: Drain,
 }
 
 impl<S> Dispatch<S> {
-    pub(super) fn new(grpc: MilvusServiceServer<S>, http: Router) -> Self {
-        Self { grpc, http }
+    pub(super) fn new(grpc: MilvusServiceServer<S>, http: Router, drain: Drain) -> Self {
+        Self { grpc, http, drain }
     }
 }
 
 impl<S> Clone for Dispatch<S> {
     fn clone(&self) -> Self {
-        Self { grpc: self.grpc.clone(), http: self.http.clone() }
+        Self { grpc: self.grpc.clone(), http: self.http.clone(), drain: self.drain.clone() }
     }
 }
 
@@ -56,12 +61,16 @@ impl<S: MilvusService> Service<Request<Body>> for Dispatch<S> {
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let path = request.uri().path().to_owned();
-        if is_grpc(&request) {
+        let is_grpc = is_grpc(&request);
+        let Some(running) = self.drain.admit(&path) else {
+            return Box::pin(std::future::ready(Ok(refusal(is_grpc))));
+        };
+        if is_grpc {
             let mut grpc = self.grpc.clone();
             let call = async move { grpc.call(request).await };
             Box::pin(async move {
                 Ok(match AssertUnwindSafe(call).catch_unwind().await {
-                    Ok(Ok(response)) => amend(&path, response),
+                    Ok(Ok(response)) => amend(&path, response, running),
                     Ok(Err(never)) => match never {},
                     Err(_) => {
                         report_panic(&path);
@@ -85,7 +94,13 @@ impl<S: MilvusService> Service<Request<Body>> for Dispatch<S> {
                         json_error(StatusCode::INTERNAL_SERVER_ERROR, "a defect of the server; its log says more")
                     }
                 };
-                Ok(response.map(Body::new))
+                Ok(response.map(|body| {
+                    Body::new(body.map_frame(move |frame| {
+                        // Runs to the end of its body.
+                        let _held = &running;
+                        frame
+                    }))
+                }))
             })
         }
     }
@@ -100,13 +115,20 @@ fn is_grpc(request: &Request<Body>) -> bool {
             .is_some_and(|value| value.as_bytes().starts_with(GRPC_CONTENT_TYPE.as_bytes()))
 }
 
+fn refusal(is_grpc: bool) -> Response<Body> {
+    match is_grpc {
+        true => Status::unavailable(STOPPING).into_http(),
+        false => json_error(StatusCode::SERVICE_UNAVAILABLE, STOPPING).map(Body::new),
+    }
+}
+
 /// The panic hook has written message and place already; this says which request it was.
 fn report_panic(path: &str) {
     crate::metrics::request_panicked();
     tracing::error!(path, "a request failed by a defect: its handler panicked");
 }
 
-fn amend(path: &str, mut response: Response<Body>) -> Response<Body> {
+fn amend(path: &str, mut response: Response<Body>, running: Running) -> Response<Body> {
     let headers = response.headers_mut();
     if has_status(headers, UNIMPLEMENTED) && headers.get(Status::GRPC_MESSAGE).is_none_or(HeaderValue::is_empty) {
         return Status::unimplemented(format!("{} is not implemented by this server", rpc_name(path))).into_http();
@@ -115,7 +137,9 @@ fn amend(path: &str, mut response: Response<Body>) -> Response<Body> {
         headers.insert(Status::GRPC_STATUS, RESOURCE_EXHAUSTED);
     }
     response.map(|body| {
-        Body::new(body.map_frame(|mut frame| {
+        Body::new(body.map_frame(move |mut frame| {
+            // Runs to the end of its body.
+            let _held = &running;
             if let Some(trailers) = frame.trailers_mut()
                 && has_status(trailers, OUT_OF_RANGE)
             {

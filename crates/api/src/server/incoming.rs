@@ -1,7 +1,8 @@
 //! Accepting connections.
 //!
 //! Never ends and never yields an error: a peer that gave up while waiting is skipped, and where the process has run
-//! out of file descriptors it waits a moment instead of spinning.
+//! out of file descriptors it waits a moment instead of spinning. Once the server stops the port is closed and nobody
+//! comes any more; the stream does not end even then, since tonic would take that for the end of all connections.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,6 +14,7 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::connection::{AcceptPolicy, ClientStream, ConnectionEvents, ConnectionId, ConnectionInfo};
+use super::drain::Drain;
 
 /// Pause after an accept that failed for want of resources.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
@@ -27,6 +29,7 @@ struct State {
     listener: TcpListener,
     policy: Arc<dyn AcceptPolicy>,
     events: Arc<dyn ConnectionEvents>,
+    drain: Drain,
     next_id: u64,
 }
 
@@ -35,15 +38,23 @@ pub(super) fn accept(
     listener: TcpListener,
     policy: Arc<dyn AcceptPolicy>,
     events: Arc<dyn ConnectionEvents>,
+    drain: Drain,
 ) -> impl Stream<Item = io::Result<ClientStream<TcpStream>>> {
     // Whoever opened the port let far fewer wait.
     if let Err(error) = SockRef::from(&listener).listen(WAITING_MAX) {
         tracing::debug!(%error, "the queue of waiting connections could not be made longer");
     }
-    let state = State { listener, policy, events, next_id: 1 };
+    let state = State { listener, policy, events, drain, next_id: 1 };
     futures::stream::unfold(state, async |mut state| {
-        let stream = state.next().await;
-        Some((Ok(stream), state))
+        let drain = state.drain.clone();
+        tokio::select! {
+            biased;
+            () = drain.stopping() => {
+                drop(state);
+                std::future::pending().await
+            }
+            stream = state.next() => Some((Ok(stream), state)),
+        }
     })
 }
 
@@ -79,7 +90,7 @@ impl State {
         }
         let id = ConnectionId(self.next_id);
         self.next_id += 1;
-        ClientStream::new(stream, ConnectionInfo { id, peer }, Arc::clone(&self.events))
+        ClientStream::new(stream, ConnectionInfo { id, peer }, Arc::clone(&self.events), self.drain.cut())
     }
 }
 

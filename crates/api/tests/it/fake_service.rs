@@ -9,8 +9,10 @@ use redkite_api::proto::common::Status;
 use redkite_api::proto::milvus::milvus_service_client::MilvusServiceClient;
 use redkite_api::proto::milvus::milvus_service_server::MilvusService;
 use redkite_api::proto::milvus::*;
-use redkite_api::server::{AcceptPolicy, ConnectionEvents, ConnectionId, ConnectionInfo, ServeError, Server};
-use tokio::net::TcpListener;
+use redkite_api::server::{
+    AcceptPolicy, ConnectionEvents, ConnectionId, ConnectionInfo, ServeError, Server, ServerOptions,
+};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tonic::transport::{Channel, Endpoint};
@@ -69,6 +71,13 @@ impl MilvusService for FakeService {
         Ok(Response::new(FlushResponse::default()))
     }
 
+    async fn get_flush_state(
+        &self,
+        _: Request<GetFlushStateRequest>,
+    ) -> Result<Response<GetFlushStateResponse>, tonic::Status> {
+        Ok(Response::new(GetFlushStateResponse { flushed: true, ..GetFlushStateResponse::default() }))
+    }
+
     /// Answers how many bytes came.
     async fn create_collection(
         &self,
@@ -104,7 +113,6 @@ impl MilvusService for FakeService {
         upsert(UpsertRequest) -> MutationResult;
         delete(DeleteRequest) -> MutationResult;
         search(SearchRequest) -> SearchResults;
-        get_flush_state(GetFlushStateRequest) -> GetFlushStateResponse;
         flush_all(FlushAllRequest) -> FlushAllResponse;
         get_flush_all_state(GetFlushAllStateRequest) -> GetFlushAllStateResponse;
         list_databases(ListDatabasesRequest) -> ListDatabasesResponse;
@@ -143,16 +151,28 @@ pub struct Running {
 /// Small, so that tests of the limit are cheap.
 pub const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 
+/// Long enough never to matter where a test is not about it.
+pub const LONG: Duration = Duration::from_secs(600);
+
+/// Waits for requests and for clients as long as it takes, and for nobody who may ask about a flush.
+pub fn patient() -> ServerOptions {
+    ServerOptions {
+        message_bytes_max: MESSAGE_BYTES_MAX,
+        shutdown_grace: LONG,
+        follow_up_grace: Duration::ZERO,
+        leave_grace: LONG,
+        ..ServerOptions::default()
+    }
+}
+
 /// Starts a server on a free port of the loopback address.
-pub async fn start(accept: Arc<dyn AcceptPolicy>, shutdown_grace: Duration) -> Running {
+pub async fn start(accept: Arc<dyn AcceptPolicy>, options: ServerOptions) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (sender, events) = mpsc::unbounded_channel();
     let fake = Arc::new(Fake::default());
     let (stop, stopped) = oneshot::channel::<()>();
-    let mut server = Server { accept, events: Arc::new(Recorder(sender)), ..Server::new() };
-    server.options.message_bytes_max = MESSAGE_BYTES_MAX;
-    server.options.shutdown_grace = shutdown_grace;
+    let server = Server { accept, events: Arc::new(Recorder(sender)), options, ..Server::new() };
     let served = tokio::spawn(server.serve(listener, FakeService(Arc::clone(&fake)), async {
         let _ = stopped.await;
     }));
@@ -168,6 +188,14 @@ impl Running {
     /// A client on a connection of its own.
     pub async fn client(&self) -> MilvusServiceClient<Channel> {
         MilvusServiceClient::new(self.channel().await)
+    }
+
+    /// Asks it to stop, and returns once it takes no new connections.
+    pub async fn stop(&mut self) {
+        self.stop.take().unwrap().send(()).unwrap();
+        while TcpStream::connect(self.address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Asserts that a new connection is answered.

@@ -5,21 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redkite_api::proto::milvus::{
-    CheckHealthRequest, CreateCollectionRequest, FlushRequest, GetVersionRequest, QueryRequest,
+    CheckHealthRequest, CreateCollectionRequest, FlushRequest, GetFlushStateRequest, GetVersionRequest, QueryRequest,
 };
-use redkite_api::server::{AcceptAll, AcceptPolicy};
+use redkite_api::server::{AcceptAll, AcceptPolicy, ServerOptions};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tonic::Code;
 
-use crate::fake_service::{Event, MESSAGE_BYTES_MAX, Running, start};
+use crate::fake_service::{Event, LONG, MESSAGE_BYTES_MAX, Running, patient, start};
 use crate::wire_bytes::{Frames, GOAWAY, PING, SETTINGS, call, http1};
 
-/// Long enough never to matter where a test is not about it.
-const GRACE: Duration = Duration::from_secs(600);
-
 async fn server() -> Running {
-    start(Arc::new(AcceptAll), GRACE).await
+    start(Arc::new(AcceptAll), patient()).await
 }
 
 #[tokio::test]
@@ -153,7 +150,7 @@ impl AcceptPolicy for Nobody {
 
 #[tokio::test]
 async fn who_is_not_admitted_hears_nothing() {
-    let mut server = start(Arc::new(Nobody), GRACE).await;
+    let mut server = start(Arc::new(Nobody), patient()).await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     let mut answer = Vec::new();
     // Either a clean end or a reset, but no byte.
@@ -199,11 +196,7 @@ async fn a_shutdown_waits_for_what_runs_and_takes_nothing_new() {
     idle.get_version(GetVersionRequest {}).await.unwrap();
     let running = tokio::spawn(async move { client.flush(FlushRequest::default()).await });
     server.fake.begun.notified().await;
-    server.stop.take().unwrap().send(()).unwrap();
-    // The listening socket closes first, so a refused connection shows that the shutdown has begun.
-    while TcpStream::connect(server.address).await.is_ok() {
-        tokio::task::yield_now().await;
-    }
+    server.stop().await;
     assert!(!running.is_finished() && !server.served.is_finished());
     server.fake.release.notify_one();
     running.await.unwrap().expect("a running request finishes");
@@ -212,12 +205,46 @@ async fn a_shutdown_waits_for_what_runs_and_takes_nothing_new() {
 }
 
 #[tokio::test]
+async fn a_flush_that_ends_during_the_shutdown_can_be_asked_about() {
+    let mut server = start(Arc::new(AcceptAll), ServerOptions { follow_up_grace: LONG, ..patient() }).await;
+    let mut client = server.client().await;
+    let flush = {
+        let mut client = client.clone();
+        tokio::spawn(async move { client.flush(FlushRequest::default()).await })
+    };
+    server.fake.begun.notified().await;
+    server.stop().await;
+    server.fake.release.notify_one();
+    flush.await.unwrap().expect("a running flush finishes");
+    let state = client.get_flush_state(GetFlushStateRequest::default()).await.unwrap();
+    assert!(state.into_inner().flushed);
+    let refused = client.create_collection(CreateCollectionRequest::default()).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unavailable);
+    assert!(refused.message().contains("shutting down"), "{refused}");
+    let refused = client.flush(FlushRequest::default()).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unavailable);
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_leave_is_cut_off() {
+    let mut server = start(Arc::new(AcceptAll), ServerOptions { leave_grace: Duration::ZERO, ..patient() }).await;
+    // It reads nothing, so it neither answers a ping nor heeds that it shall go.
+    let mut deaf = Frames::connect(server.address).await;
+    let Some(Event::Connected(id)) = server.events.recv().await else { panic!("connected first") };
+    // From the answer on the server speaks HTTP/2 with it.
+    deaf.receive().await;
+    server.stop().await;
+    server.served.await.unwrap().unwrap();
+    assert_eq!(server.events.recv().await, Some(Event::Gone(id)));
+}
+
+#[tokio::test]
 async fn a_shutdown_does_not_wait_for_ever() {
-    let mut server = start(Arc::new(AcceptAll), Duration::ZERO).await;
+    let mut server = start(Arc::new(AcceptAll), ServerOptions { shutdown_grace: Duration::ZERO, ..patient() }).await;
     let mut client = server.client().await;
     let running = tokio::spawn(async move { client.flush(FlushRequest::default()).await });
     server.fake.begun.notified().await;
     server.stop.take().unwrap().send(()).unwrap();
     server.served.await.unwrap().unwrap();
-    running.abort();
+    assert!(running.await.unwrap().is_err(), "its connection ended with the server");
 }
