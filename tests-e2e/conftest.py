@@ -112,8 +112,8 @@ def etcd():
 
 @pytest.fixture(scope="session")
 def flush_failpoint() -> str:
-    """A failpoint every flush of rows passes before its transaction, and nothing else passes: `return` makes the flush fail
-    with nothing committed."""
+    """A failpoint every flush of rows passes before its transaction, and nothing else passes but the first start on a data
+    directory (arm it by a restart): `return` makes the flush fail with nothing committed."""
     return "storage-before-put"
 
 

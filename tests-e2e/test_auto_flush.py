@@ -102,7 +102,8 @@ def s17_an_automatic_flush_never_cuts_a_request(new_server, new_client, new_work
 
 
 def s18_an_automatic_flush_that_fails_loses_the_data_and_is_counted(new_server, new_client, flush_failpoint):
-    server = new_server(settings={"auto_flush": True, "flush_interval": 50}, env={"FAILPOINTS": f"{flush_failpoint}=1*return"})
+    server = new_server(settings={"auto_flush": True, "flush_interval": 50})
+    server.restart(env={"FAILPOINTS": f"{flush_failpoint}=1*return"})
     client = new_client(server)
     name = data.create(client)
     client.insert(name, data.rows([1]))
@@ -116,7 +117,8 @@ def s18_an_automatic_flush_that_fails_loses_the_data_and_is_counted(new_server, 
 
 
 def s18_with_interval_0_the_write_itself_fails(new_server, new_client, flush_failpoint):
-    server = new_server(settings={"auto_flush": True, "flush_interval": 0}, env={"FAILPOINTS": f"{flush_failpoint}=1*return"})
+    server = new_server(settings={"auto_flush": True, "flush_interval": 0})
+    server.restart(env={"FAILPOINTS": f"{flush_failpoint}=1*return"})
     client = new_client(server)
     name = data.create(client)
     with pytest.raises(Exception):

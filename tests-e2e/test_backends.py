@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from support import data
+from support.server import run_binary
 from support.wait import until
 
 
@@ -66,7 +67,7 @@ def s05_data_lies_in_another_directory(new_server, new_client, tmp_path):
     shared = tmp_path / "shared"
     server = new_server(settings={"storage.url": f"file://{shared}"})
     name = work(new_client(server))
-    assert any(path.is_file() for path in shared.rglob("*"))
+    assert any(shared.rglob("*.arrow"))
     assert server.data_files() == []
     server.restart()
     check(new_client(server), name)
@@ -215,6 +216,41 @@ def test_sigterm_during_a_flush_lets_its_client_hear_of_it(new_server, new_clien
     assert server.wait_exit() == 0, server.log()
     server.start()
     assert data.count(new_client(server), name) == 100
+
+
+def test_a_storage_that_is_not_there_yet_is_waited_for(new_server, new_client, new_proxy, s3):
+    proxy = new_proxy(int(s3["ENDPOINT"].rsplit(":", 1)[1]))
+    proxy.refuse(True)
+    server = new_server(**on_s3(s3, endpoint=f"http://127.0.0.1:{proxy.port}"), start=False)
+    server.launch()
+    until("the server to ask the storage", lambda: proxy.refused > 0)
+    assert server.alive()
+    with pytest.raises(OSError):
+        server.get("/healthz")
+    proxy.refuse(False)
+    server.wait_ready()
+    check(new_client(server), work(new_client(server)))
+
+
+def test_metadata_is_not_served_over_another_storage(new_server, new_client, s3, tmp_path):
+    """The identity of the store is in the store and in the metadata; another store, or an empty one, is refused by name."""
+    first = on_s3(s3)
+    server = new_server(**first)
+    name = work(new_client(server))
+    identity = server.meta()["/default/.store"]
+    assert identity["format"] == 1 and len(identity["id"]) == 32
+    other = new_server(**on_s3(s3))
+    other.terminate()
+    elsewhere = [other.settings, {"storage.url": f"file://{tmp_path}/empty"}]
+    for settings in elsewhere:
+        args = [arg for key, value in settings.items() for arg in ("--set", f"{key}={value}")]
+        result = run_binary(
+            "standalone", "--data-dir", server.data_dir, "--listen", "127.0.0.1:0", "--http", "", *args, env=server.env
+        )
+        assert result.returncode == 1
+        assert settings["storage.url"] in result.stderr and "set storage.url to that store again" in result.stderr
+    server.start()
+    check(new_client(server), name)
 
 
 @pytest.fixture

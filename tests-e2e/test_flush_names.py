@@ -171,7 +171,8 @@ def s37_two_clients_using_one_name_at_the_same_time(server, collection, new_raw)
 def s37_resent_while_the_first_still_runs(new_server, new_client, new_raw, flush_failpoint):
     """The first flush is held up; resent on another connection with an empty block it must not answer success too early,
     and both answers agree in the end."""
-    server = new_server(env={"FAILPOINTS": f"{flush_failpoint}=1*sleep(1500)"})
+    server = new_server()
+    server.restart(env={"FAILPOINTS": f"{flush_failpoint}=1*sleep(1500)"})
     name = data.create(new_client(server))
     first, second = new_raw(server.address), new_raw(server.address)
     first.insert(name, [1], [data.vector(1)])

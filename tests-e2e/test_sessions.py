@@ -399,7 +399,8 @@ def s12_readers_never_see_half_a_block(server, client, new_worker):
 
 def s12_a_flush_that_fails_publishes_nothing_and_keeps_the_block(new_server, new_client, flush_failpoint):
     """It fails at its last file: the files before it are stored and nobody sees any of them."""
-    server = new_server(env={"FAILPOINTS": f"{flush_failpoint}=10*off->1*return"})
+    server = new_server()
+    server.restart(env={"FAILPOINTS": f"{flush_failpoint}=10*off->1*return"})
     client = new_client(server)
     first, second = data.create(client), data.create(client)
     client.insert(first, data.rows([1, 2]))
@@ -439,9 +440,8 @@ def s12_an_automatic_flush_takes_the_whole_block(new_server, new_client):
 
 
 def s12_an_automatic_flush_that_fails_leaves_nothing_of_its_block(new_server, new_client, flush_failpoint):
-    server = new_server(
-        settings={"auto_flush": True, "flush_interval": 100}, env={"FAILPOINTS": f"{flush_failpoint}=3*off->1*return"}
-    )
+    server = new_server(settings={"auto_flush": True, "flush_interval": 100})
+    server.restart(env={"FAILPOINTS": f"{flush_failpoint}=3*off->1*return"})
     client = new_client(server)
     first, second = data.create(client), data.create(client)
     client.insert(first, data.rows([1]))

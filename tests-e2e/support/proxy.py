@@ -26,6 +26,8 @@ class Proxy:
         self._request_bytes: int | None = None
         # Pieces of requests that arrived here: grows when somebody asks the server something.
         self.requests = 0
+        # Connections that were refused.
+        self.refused = 0
         threading.Thread(target=self._accept, daemon=True).start()
 
     @property
@@ -86,6 +88,7 @@ class Proxy:
             except OSError:
                 return
             if self._refusing:
+                self.refused += 1
                 client.close()
                 continue
             try:

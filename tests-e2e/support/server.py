@@ -99,12 +99,19 @@ class Server:
 
     def start(self) -> "Server":
         """Starts it and waits until it says that it is ready."""
+        self.launch()
+        self.wait_ready()
+        return self
+
+    def launch(self) -> None:
+        """Starts it and returns at once."""
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
                 guarded(self.command()), env=clean_env(self.env), stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
+
+    def wait_ready(self) -> None:
         until("the server to be ready", self._ready, READY_TIMEOUT_S)
-        return self
 
     def _ready(self) -> bool:
         if self.process.poll() is not None:

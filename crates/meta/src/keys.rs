@@ -12,6 +12,7 @@
 //! | `/<user>/.head` | put by every commit of the user: its mod revision is the newest a reader has to have seen | |
 //! | `/<user>/.idfloor` | commits with an id from before this revision are refused | |
 //! | `/<user>/.autoid` | the next unassigned automatic key | |
+//! | `/<user>/.store` | the identity of the object store all data files lie in; put once | |
 //! | `/<user>/.commit/<id>` | outcome of a commit, leased | S37 |
 //! | `/<user>/.flush/<name>` | outcome of a flush the client named, leased | S37 |
 //! | `/<user>/.intent/<segment>` | a delete that kept losing asks others to let it pass, leased | S40 |
@@ -75,6 +76,11 @@ impl UserKeys {
     /// The next unassigned automatic key.
     pub fn auto_id(&self) -> String {
         format!("{}.autoid", self.prefix)
+    }
+
+    /// The identity of the object store all data files lie in.
+    pub fn store(&self) -> String {
+        format!("{}.store", self.prefix)
     }
 
     /// The outcome of a commit.
@@ -245,6 +251,7 @@ mod tests {
         let commit = CommitId::new(Revision(3), 4);
         check(keys.tombstone("films.7", &commit, "anchors"), UserKey::Tombstone { segment: "films.7" });
         check(keys.pin(&ClusterId::new("c1").unwrap(), NodeId(1), Revision(9)), UserKey::Bookkeeping);
+        check(keys.store(), UserKey::Bookkeeping);
         assert_eq!(keys.parse("/bob/collection_list"), None);
     }
 }

@@ -16,6 +16,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use redkite_table::store_identity;
 use serde::{Deserialize, Serialize};
 
 /// The newest layout this version knows, and the one it writes.
@@ -156,9 +157,11 @@ impl DataDir {
         self.root.join("objects")
     }
 
-    /// Whether anything lies there.
+    /// Whether any data lies there. The mark of the store itself is none.
     pub fn has_objects(&self) -> bool {
-        fs::read_dir(self.objects()).is_ok_and(|mut entries| entries.next().is_some())
+        let is_data =
+            |entry: io::Result<fs::DirEntry>| entry.map_or(true, |entry| entry.file_name() != store_identity::FILE);
+        fs::read_dir(self.objects()).is_ok_and(|mut entries| entries.any(is_data))
     }
 
     /// The default of `storage.url`.

@@ -1,14 +1,20 @@
 //! Puts the parts of a node together as the configuration says: metadata, objects, catalog, sessions.
+//!
+//! A node that cannot tell whether the object store is that of its metadata does not start: it could serve nothing that is
+//! there, and what it wrote might lie in the wrong place.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use redkite_ingest::{Ingest, IngestOptions};
 use redkite_meta::MetaStore;
+use redkite_meta::keys::UserKeys;
 use redkite_storage::{DataStore, StorageOptions};
 use redkite_table::fragment::ReaderOptions;
-use redkite_table::{Ambient, Database, DatabaseOptions};
-use redkite_types::NodeId;
+use redkite_table::{Ambient, Database, DatabaseOptions, store_identity};
+use redkite_types::{NodeId, UserName};
+use tokio::time::Instant;
 
 use crate::cluster_config;
 use crate::config::{Config, Loaded};
@@ -17,6 +23,11 @@ use crate::metadata;
 
 /// The number of the only node of a standalone.
 const STANDALONE_NODE: NodeId = NodeId(1);
+/// For how long a store that does not answer at the start is asked again: servers that start together with theirs, and
+/// short outages. After that whoever started this process has to hear of it.
+const STORE_WAIT_MAX: Duration = Duration::from_secs(30);
+/// Pause before it is asked again. Each time takes as long as the store's own retries.
+const STORE_PAUSE: Duration = Duration::from_millis(500);
 
 /// The parts of a node.
 #[derive(Debug, Clone)]
@@ -32,15 +43,17 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Opens the metadata, then the object store, then the catalog.
+    /// Opens the metadata, then the object store, which has to be that of the metadata, then the catalog.
     pub async fn open(loaded: &Loaded, dir: &DataDir) -> Result<Self> {
         let config = &loaded.config;
         let meta = metadata::open(&config.etcd, dir).await?;
         let options = storage_options(config, dir);
         let url = options.url.clone();
-        let data =
-            DataStore::connect(options).await.with_context(|| format!("storage.url = {url:?} cannot be used"))?;
-        let database = Database::open(meta.clone(), data.clone(), Ambient::system(), database_options(config))
+        let unusable = || format!("storage.url = {url:?} cannot be used");
+        let data = DataStore::connect(options).await.with_context(unusable)?;
+        let ambient = Ambient::system();
+        check_store(meta.as_ref(), &config.user, &data, &ambient).await.with_context(unusable)?;
+        let database = Database::open(meta.clone(), data.clone(), ambient, database_options(config))
             .await
             .with_context(|| format!("the catalog of user {} cannot be read", config.user))?;
         let key = database.keys.config(&config.cluster_id);
@@ -54,6 +67,28 @@ impl Engine {
         match (metadata::is_remote(&config.etcd), config.storage.url.is_empty()) {
             (false, true) => dir.root().display().to_string(),
             _ => format!("{} (metadata: {})", self.data.describe(), metadata::describe(&config.etcd, dir)),
+        }
+    }
+}
+
+/// Checks that the store belongs to the metadata; waits for one that does not answer.
+async fn check_store(
+    meta: &dyn MetaStore,
+    user: &UserName,
+    data: &DataStore,
+    ambient: &Ambient,
+) -> redkite_table::Result<()> {
+    let keys = UserKeys::new(user);
+    let deadline = Instant::now() + STORE_WAIT_MAX;
+    loop {
+        match store_identity::check(meta, &keys, data, ambient).await {
+            Err(redkite_table::Error::Storage(error @ redkite_storage::Error::Unavailable { .. }))
+                if Instant::now() < deadline =>
+            {
+                tracing::warn!(%error, "the object store does not answer; it is asked again");
+                tokio::time::sleep(STORE_PAUSE).await;
+            }
+            result => return result,
         }
     }
 }
@@ -88,5 +123,26 @@ fn ingest_options(config: &Config) -> IngestOptions {
         memory_soft_bytes: config.session.memory_soft_bytes,
         memory_hard_bytes: config.session.memory_hard_bytes,
         idle_timeout: config.session.idle_timeout,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use redkite_meta::MemoryStore;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_never_answers_is_told_after_a_while() {
+        let scratch = tempfile::tempdir().unwrap();
+        let root = scratch.path().join("objects");
+        let data = DataStore::connect(StorageOptions::new(root.to_str().unwrap())).await.unwrap();
+        std::fs::remove_dir(&root).unwrap();
+        std::fs::write(&root, "no directory").unwrap();
+        let began = Instant::now();
+        let user = UserName::new("u").unwrap();
+        let told = check_store(&MemoryStore::new(), &user, &data, &Ambient::system()).await.unwrap_err();
+        assert!(matches!(told, redkite_table::Error::Storage(redkite_storage::Error::Unavailable { .. })), "{told}");
+        assert!(began.elapsed() >= STORE_WAIT_MAX);
     }
 }

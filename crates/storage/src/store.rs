@@ -128,6 +128,17 @@ impl DataStore {
         }
     }
 
+    /// A file of at most `bytes_max` bytes as the store has it now, whatever this node keeps of it; None if there is none.
+    ///
+    /// For the few files whose size nobody noted. Fails with [`Error::Corrupt`] if it is larger. One request.
+    pub async fn read(&self, path: &str, bytes_max: u64) -> Result<Option<Bytes>> {
+        path::check(path)?;
+        match &*self.backend {
+            Backend::Local(local) => local.read(path, bytes_max).await,
+            Backend::Memory(store) | Backend::Remote { store, .. } => store.read(path, bytes_max).await,
+        }
+    }
+
     /// Drops the node's copy of a remote file, so that the next open downloads it again: for a copy found damaged.
     pub async fn forget(&self, path: &str) -> Result<()> {
         path::check(path)?;

@@ -2,6 +2,8 @@
 
 use redkite_types::{CommitId, ErrorKind, Revision};
 
+use crate::store_identity::FILE as STORE_FILE;
+
 /// A failure of the table layer.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -91,6 +93,18 @@ pub enum Error {
         /// The newest this version knows.
         supported: u32,
     },
+    /// The object store is not the one the metadata's files lie in.
+    #[error(
+        "it is not the store this metadata belongs to: {} {known}; set storage.url to that store again, or copy all of its \
+         files, {STORE_FILE} included, to where it points now",
+        found_identity(.found.as_deref())
+    )]
+    OtherStore {
+        /// The id in the store's file, if it has one.
+        found: Option<String>,
+        /// The id in the metadata.
+        known: String,
+    },
     /// A commit was sent and its outcome could not be learnt yet.
     #[error("the outcome of commit {id} is unknown: {detail}; ask again")]
     OutcomeUnknown {
@@ -131,9 +145,11 @@ impl Error {
             Error::Expr(error) => error.kind(),
             Error::CollectionNotFound { .. } => ErrorKind::NotFound,
             Error::CollectionExists { .. } => ErrorKind::Exists,
-            Error::IndexConflict { .. } | Error::FieldNotFound { .. } | Error::TooOld { .. } | Error::NotYet { .. } => {
-                ErrorKind::Invalid
-            }
+            Error::IndexConflict { .. }
+            | Error::FieldNotFound { .. }
+            | Error::TooOld { .. }
+            | Error::NotYet { .. }
+            | Error::OtherStore { .. } => ErrorKind::Invalid,
             Error::LimitReached { .. } | Error::TooManyCollections { .. } => ErrorKind::Exhausted,
             Error::Damaged { .. } => ErrorKind::Corrupt,
             Error::NewerFormat { .. } => ErrorKind::Unsupported,
@@ -142,6 +158,13 @@ impl Error {
             Error::ShuttingDown => ErrorKind::Unavailable,
             Error::Internal { .. } => ErrorKind::Internal,
         }
+    }
+}
+
+fn found_identity(found: Option<&str>) -> String {
+    match found {
+        Some(found) => format!("its {STORE_FILE} has id {found}, the metadata has"),
+        None => format!("it has no {STORE_FILE} with the metadata's id"),
     }
 }
 

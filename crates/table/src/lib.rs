@@ -4,6 +4,7 @@
 //!   reader has to have seen.
 //! - [`Database`] ties them to a metadata store and an object store; [`ddl`] creates, changes and drops collections.
 //! - [`fragment`] writes and reads the files of a fragment.
+//! - [`store_identity`] keeps metadata and object store together.
 //! - [`change`] says what a commit puts, and leaves the tombstones of what it drops or replaces; [`commit`] is the only
 //!   place that publishes anything.
 //!
@@ -29,6 +30,7 @@ mod outcome_lease;
 mod past;
 pub mod presence;
 mod slowdown;
+pub mod store_identity;
 mod unfinished;
 
 pub use ambient::Ambient;

@@ -85,3 +85,41 @@ fn the_lock_goes_with_the_process_however_it_ends() {
     server.terminate(PATIENCE).unwrap();
     server.restart().unwrap();
 }
+
+#[test]
+fn another_storage_url_under_the_same_metadata_is_refused() {
+    let scratch = tempfile::tempdir().unwrap();
+    let [first, second] = ["first", "second"].map(|name| format!("file://{}/{name}", scratch.path().display()));
+    let mut server = RedkiteOptions::new(BINARY).set("storage.url", &first).start().unwrap();
+    assert_eq!(server.terminate(PATIENCE).unwrap().code(), Some(0));
+    let data = server.data_dir().to_str().unwrap().to_owned();
+    let url = format!("storage.url={second}");
+    let output = run(&[
+        "standalone",
+        "--data-dir",
+        &data,
+        "--listen",
+        "127.0.0.1:0",
+        "--http",
+        "",
+        "--set",
+        "log=off",
+        "--set",
+        &url,
+    ]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = stderr(&output);
+    for word in ["storage.url", &second, ".redkite-store", "set storage.url to that store again"] {
+        assert!(said.contains(word), "no {word} in {said}");
+    }
+    assert_eq!(said.lines().count(), 1, "{said}");
+    server.restart().unwrap();
+}
+
+#[test]
+fn metadata_that_is_gone_can_be_made_anew_where_there_is_no_data() {
+    let mut server = RedkiteOptions::new(BINARY).start().unwrap();
+    server.terminate(PATIENCE).unwrap();
+    fs::remove_file(server.data_dir().join("meta.redb")).unwrap();
+    server.restart().unwrap();
+}

@@ -29,7 +29,7 @@ fn health_readiness_and_metrics_are_served() {
 fn it_is_not_ready_while_the_object_store_is_gone() {
     let server = RedkiteOptions::new(BINARY).start().unwrap();
     let objects = server.data_dir().join("objects");
-    std::fs::remove_dir(&objects).unwrap();
+    std::fs::remove_dir_all(&objects).unwrap();
     std::fs::write(&objects, "no directory").unwrap();
     let (status, body) = http_get(server.http_address(), "/readyz").unwrap();
     assert_eq!(status, 503, "{body}");

@@ -28,7 +28,7 @@ use parking_lot::Mutex;
 use super::ListedFile;
 use super::blocking::blocking;
 use super::disk::{Disk, RealDisk, io_error, write_error};
-use super::mapped::open_bytes;
+use super::mapped::{open_bytes, read_bytes};
 use crate::format::FileInfo;
 use crate::{Error, Result, failpoint, metrics};
 use temporary::{Temporary, create_beside};
@@ -142,6 +142,12 @@ impl LocalStore {
         let bytes = blocking(path, move || open_bytes(&file, &named, size)).await?;
         metrics::get(bytes.len());
         Ok(bytes)
+    }
+
+    /// See [`super::DataStore::read`].
+    pub(super) async fn read(&self, path: &str, bytes_max: u64) -> Result<Option<Bytes>> {
+        let (file, named) = (self.0.file(path), path.to_owned());
+        blocking(path, move || read_bytes(&file, &named, bytes_max)).await
     }
 
     /// Deletes the file and the directories that become empty by that.

@@ -1,7 +1,7 @@
 //! Opens a file of the local disk as bytes: large ones mapped, small ones read.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 use bytes::Bytes;
@@ -33,6 +33,26 @@ pub(super) fn open_bytes(file: &Path, path: &str, size: u64) -> Result<Bytes> {
         return Err(wrong_size(path, bytes.len() as u64, size));
     }
     Ok(Bytes::from(bytes))
+}
+
+/// The content of `file`, if it is there and has at most `bytes_max` bytes; errors call it `path`.
+pub(super) fn read_bytes(file: &Path, path: &str, bytes_max: u64) -> Result<Option<Bytes>> {
+    let failed = |error| io_error(path, error);
+    let opened = match File::open(file) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        opened => opened.map_err(failed)?,
+    };
+    let mut bytes = Vec::new();
+    opened.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > bytes_max {
+        return Err(too_large(path, bytes_max));
+    }
+    Ok(Some(Bytes::from(bytes)))
+}
+
+/// The error for a file that is longer than one of its kind can be.
+pub(super) fn too_large(path: &str, bytes_max: u64) -> Error {
+    Error::corrupt(path, format!("it has more than {bytes_max} bytes"))
 }
 
 /// The error for a file that is not as long as its entry says.

@@ -19,7 +19,7 @@ use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, P
 use tokio::time::{Instant, sleep, timeout};
 
 use super::ListedFile;
-use super::mapped::wrong_size;
+use super::mapped::{too_large, wrong_size};
 use super::options::StorageOptions;
 use super::s3::BACKOFF_MAX;
 use crate::format::FileInfo;
@@ -201,6 +201,21 @@ impl ObjectBackend {
         let key = self.key(path)?;
         let found = self.bounded(path, self.store.head(&key)).await?;
         Ok(found.map_err(|error| read_error(path, error))?.size)
+    }
+
+    /// See [`super::DataStore::read`].
+    pub(super) async fn read(&self, path: &str, bytes_max: u64) -> Result<Option<Bytes>> {
+        let key = self.key(path)?;
+        let read = self.bounded(path, async {
+            let found = self.store.get(&key).await?;
+            if found.meta.size > bytes_max { Ok(None) } else { found.bytes().await.map(Some) }
+        });
+        match read.await? {
+            Ok(Some(bytes)) => Ok(Some(bytes)),
+            Ok(None) => Err(too_large(path, bytes_max)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(read_error(path, error)),
+        }
     }
 
     pub(super) async fn delete(&self, path: &str) -> Result<()> {

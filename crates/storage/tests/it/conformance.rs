@@ -24,6 +24,7 @@ async fn conformance(store: &DataStore) {
     files_are_put_and_opened(store).await;
     a_put_can_be_repeated(store).await;
     unexpected_files_are_told(store).await;
+    small_files_are_read_as_they_are_now(store).await;
     folders_are_listed(store).await;
     files_are_deleted(store).await;
     files_are_deleted_together(store).await;
@@ -80,6 +81,20 @@ async fn unexpected_files_are_told(store: &DataStore) {
         assert_eq!(error, Error::Corrupt { path: path.to_owned(), detail: want.to_owned() });
     }
     clear(store).await;
+}
+
+async fn small_files_are_read_as_they_are_now(store: &DataStore) {
+    assert_eq!(store.read(".note", 10).await, Ok(None));
+    for text in ["one", "another", ""] {
+        let (path, bytes) = file(".note", text);
+        store.put_all(vec![(path.clone(), bytes.clone())]).await.unwrap();
+        check_holds(store, &[(path.clone(), bytes.clone())]).await;
+        assert_eq!(store.read(&path, 7).await, Ok(Some(bytes)));
+        let too_large = store.read(&path, 2).await;
+        assert_eq!(matches!(too_large, Err(Error::Corrupt { .. })), !text.is_empty(), "{too_large:?}");
+        store.delete(&path).await.unwrap();
+    }
+    assert!(matches!(store.read("../a", 10).await, Err(Error::InvalidPath { .. })));
 }
 
 async fn folders_are_listed(store: &DataStore) {

@@ -11,3 +11,4 @@ mod auto_ids;
 mod commits;
 mod ddl;
 mod following;
+mod store_identity;
