@@ -35,6 +35,8 @@ Examples:
   redkite demo --listen 127.0.0.1:19531 --http ''
   redkite demo --data-dir ./wordnet       and later: redkite standalone --data-dir ./wordnet";
 
+const DEMO_DATA_DIR: &str = "Directory of everything kept on disk [default: a temporary one]";
+
 const DUMP_EXAMPLES: &str = "\
 Prints one line a key: {\"key\":...,\"value\":...,\"create_revision\":...,\"mod_revision\":...}. If a server is using the data
 directory, that server is asked over its --http port.
@@ -66,7 +68,7 @@ pub enum Command {
         dump_config: bool,
     },
     /// Run a server with real data in it and show some searches
-    #[command(after_help = DEMO_EXAMPLES)]
+    #[command(after_help = DEMO_EXAMPLES, mut_arg("data_dir", |arg| arg.help(DEMO_DATA_DIR)))]
     Demo {
         /// What is configured.
         #[command(flatten)]

@@ -12,9 +12,10 @@ fn help_has_examples_and_version_a_number() {
         }
     };
     check(&["--help"], &["standalone", "demo", "Examples:"]);
-    check(&["standalone", "--help"], &["--data-dir", "--set", "REDKITE_", "Examples:"]);
-    check(&["demo", "--help"], &["--exit", "Examples:"]);
+    check(&["standalone", "--help"], &["[default: ./redkite-data]", "--set", "REDKITE_", "Examples:"]);
+    check(&["demo", "--help"], &["--exit", "[default: a temporary one]", "Examples:"]);
     check(&["meta", "dump", "--help"], &["etcd.endpoints", "Examples:"]);
+    assert!(!stdout(&run(&["demo", "--help"])).contains("./redkite-data"));
     let version = concat!("redkite ", env!("CARGO_PKG_VERSION"), "\n");
     check(&["--version"], &[version]);
     check(&["version"], &[version]);
