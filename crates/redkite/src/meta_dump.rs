@@ -45,15 +45,19 @@ async fn read(loaded: &Loaded) -> Result<String> {
             }
             lines(metadata::embedded(&dir).await?.as_ref(), false).await
         }
-        Err(DataDirError::InUse { dir, holder: Holder { http: Some(http), pid } }) => {
+        Err(DataDirError::InUse { dir, holder: Holder { http, pid } }) => {
+            let dir = dir.display();
             let server = pid.map_or_else(|| "a server".to_owned(), |pid| format!("process {pid}"));
-            ask::dump(http).with_context(|| {
-                format!("{server} uses {} and was asked for its metadata on {http}; stop it and try again", dir.display())
-            })
+            match http {
+                Some(http) => ask::dump(http).with_context(|| {
+                    format!("{server} uses {dir} and was asked for its metadata on {http}; stop it and try again")
+                }),
+                None => bail!(
+                    "{server} uses {dir} and cannot be asked for its metadata, because it has no --http address; stop it, or \
+                     start it again with one"
+                ),
+            }
         }
-        Err(error @ DataDirError::InUse { .. }) => Err(anyhow::Error::new(error).context(
-            "the metadata is in use; start that server with an --http address so that it can be asked, or stop it first",
-        )),
         Err(error) => Err(error.into()),
     }
 }

@@ -58,3 +58,23 @@ fn where_there_is_nothing_it_says_so_and_makes_nothing() {
     assert!(stderr(&output).contains("no redkite data"), "{}", stderr(&output));
     assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 0);
 }
+
+#[test]
+fn of_a_server_without_http_it_says_one_thing_to_do() {
+    let scratch = tempfile::tempdir().unwrap();
+    let data = scratch.path().join("data");
+    let log = scratch.path().join("log");
+    let mut command = std::process::Command::new(BINARY);
+    command.args(["standalone", "--listen", "127.0.0.1:0", "--http", "", "--data-dir"]).arg(&data);
+    let mut server = redkite_testkit::Process::spawn("redkite", command, &log).unwrap();
+    let serves = || std::fs::read_to_string(&log).is_ok_and(|text| text.contains("serving"));
+    server.wait_ready(PATIENCE, serves).unwrap();
+    let output = run(&["meta", "dump", "--data-dir", data.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = stderr(&output);
+    for word in [data.to_str().unwrap(), &server.pid().to_string(), "no --http address", "stop it, or start it again"] {
+        assert!(said.contains(word), "no {word} in {said}");
+    }
+    assert!(!said.contains("another directory"), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+}
