@@ -4,6 +4,7 @@ use redkite_storage::StorageOptions;
 use redkite_types::{ClusterId, UserName};
 use toml::Value;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 /// The kind of a key's value.
 #[derive(Debug, Clone, Copy)]
@@ -178,11 +179,16 @@ pub fn cluster_id(text: &str) -> Result<(), String> {
     ClusterId::new(text).map(drop).map_err(|error| error.reason.to_owned())
 }
 
-/// The rule of `log`.
+/// The rule of `log`: levels, and targets with their level. `EnvFilter` takes a word alone for a target, of which everything
+/// is logged and of all others nothing; far more often it is a misspelt level, and an empty log is noticed too late.
 pub fn log_filter(text: &str) -> Result<(), String> {
-    EnvFilter::try_new(text)
-        .map(drop)
-        .map_err(|error| format!("want a log filter such as \"info\" or \"warn,redkite_table=debug\": {error}"))
+    const WANTED: &str = "want a log filter such as \"info\" or \"warn,redkite_table=debug\"";
+    EnvFilter::try_new(text).map_err(|error| format!("{WANTED}: {error}"))?;
+    let has_level = |part: &&str| part.is_empty() || part.contains(['=', '[']) || part.parse::<LevelFilter>().is_ok();
+    match text.split(',').map(str::trim).find(|part| !has_level(part)) {
+        Some(word) => Err(format!("{WANTED}: {word:?} is none of off, error, warn, info, debug and trace")),
+        None => Ok(()),
+    }
 }
 
 /// The rule of `data_dir`.

@@ -148,6 +148,7 @@ fn what_is_refused_names_key_value_origin_and_what_would_do() {
     check("etcd.cert=a.pem", "want etcd.key beside it");
     check("user=a/b", "user = \"a/b\"");
     check("cluster_id=data", "cluster_id = \"data\"");
+    check("log=blah", "log = \"blah\" (from --set) is not valid: want a log filter such as \"info\"");
     check("nonsense", "--set \"nonsense\" is not valid: want key=value");
 }
 

@@ -68,7 +68,9 @@ fn values_are_checked_and_read() {
     good(Kind::OneOf(&["text", "json"]), "json", Value::String("json".into()));
     good(Kind::Address { optional: true }, "", Value::String(String::new()));
     good(Kind::Checked(storage_url), "s3://bucket/prefix", Value::String("s3://bucket/prefix".into()));
-    good(Kind::Checked(log_filter), "warn,redkite_table=debug", Value::String("warn,redkite_table=debug".into()));
+    for filter in ["off", "INFO", "warn,redkite_table=debug", "redkite_meta[txn]=trace, error", "[{path}]=debug", ""] {
+        good(Kind::Checked(log_filter), filter, Value::String(filter.into()));
+    }
 }
 
 #[test]
@@ -89,4 +91,7 @@ fn what_is_refused_says_what_would_be_valid() {
     bad(Kind::Checked(storage_url), "gs://bucket", "s3://");
     bad(Kind::Checked(user_name), "a/b", "letters");
     bad(Kind::Checked(log_filter), "=;", "log filter");
+    bad(Kind::Checked(log_filter), "blah", "\"blah\" is none of off, error, warn, info, debug and trace");
+    bad(Kind::Checked(log_filter), "redkite_table=debug,wran", "\"wran\" is none of");
+    bad(Kind::Checked(log_filter), "redkite_table=debgu", "log filter");
 }
