@@ -342,6 +342,26 @@ def test_databases(raw, client):
     fails(800, "database not found", raw.call, "ShowCollections", milvus_pb2.ShowCollectionsRequest(db_name="nowhere"))
 
 
+@pytest.mark.parametrize(
+    "properties, message",
+    [
+        ({"auto_flsh": "true"}, "did you mean auto_flush?"),
+        ({"flush-interval": "0"}, "did you mean flush_interval?"),
+        ({"auto_flush": "maybe"}, "it should be true or false"),
+        ({"flush_interval": "soon"}, "it should be a number of milliseconds"),
+    ],
+)
+def test_collection_properties_that_would_do_nothing(client, properties, message):
+    ((key, value),) = properties.items()
+    name = data.fresh()
+    for error in (
+        fails(1100, message, data.create, client, name, properties=properties),
+        fails(1100, message, client.alter_collection_properties, data.create(client, name), properties),
+    ):
+        assert key in error.message and value in error.message
+    assert key not in str(client.describe_collection(name))
+
+
 # ---- below Milvus's own errors
 
 

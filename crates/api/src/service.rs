@@ -12,6 +12,7 @@ mod flushes;
 mod indexes;
 mod loading;
 mod output;
+mod properties;
 mod queries;
 mod search_by_ids;
 mod searches;

@@ -1,12 +1,10 @@
 //! Creating, describing, changing and dropping collections.
 
-use std::collections::BTreeMap;
-
-use redkite_ingest::{AUTO_FLUSH_PROPERTY, FLUSH_INTERVAL_PROPERTY};
 use redkite_table::ddl::NewCollection;
 use redkite_table::{Catalog, Collection, Visibility};
 use redkite_types::CollectionId;
 
+use super::properties::properties;
 use super::timestamps::from_ms;
 use super::{Call, DEFAULT_DATABASE, Shared};
 use crate::convert::names::check_collection_name;
@@ -14,13 +12,10 @@ use crate::convert::schema_in::schema_from_bytes;
 use crate::convert::schema_out::schema_to_message;
 use crate::proto::common::{ConsistencyLevel, KeyValuePair, Status};
 use crate::proto::milvus as wire;
-use crate::status::{WireError, WireResult, collection_not_found, invalid_parameter, success, unsupported};
+use crate::status::{WireError, WireResult, collection_not_found, invalid_parameter, success};
 
 /// Most shards a client may ask for; they mean nothing here.
 const SHARDS_MAX: i32 = 16;
-/// Properties that would change what a collection holds and are not implemented: better refused than ignored.
-const UNSUPPORTED_PROPERTIES: [&str; 3] = ["collection.ttl.seconds", "ttl_field", "partitionkey.isolation"];
-
 pub(super) async fn create(shared: &Shared, call: Call<wire::CreateCollectionRequest>) -> WireResult<Status> {
     let request = call.message;
     shared.check_database(&call.metadata, &request.db_name)?;
@@ -46,30 +41,6 @@ fn consistency_level(level: i32) -> WireResult<i32> {
     ConsistencyLevel::try_from(level)
         .map(i32::from)
         .map_err(|_| invalid_parameter(format!("consistency_level {level} is not known")))
-}
-
-/// Checks properties that mean something here; others are kept and told back.
-fn properties(pairs: &[KeyValuePair]) -> WireResult<BTreeMap<String, String>> {
-    let mut properties = BTreeMap::new();
-    for KeyValuePair { key, value } in pairs {
-        let wanted = match key.as_str() {
-            AUTO_FLUSH_PROPERTY if !matches!(value.to_ascii_lowercase().as_str(), "true" | "false") => {
-                Some("true or false")
-            }
-            FLUSH_INTERVAL_PROPERTY if !value.parse::<i32>().is_ok_and(|ms| ms >= 0) => {
-                Some("a number of milliseconds from 0 to 2147483647")
-            }
-            _ => None,
-        };
-        if let Some(wanted) = wanted {
-            return Err(invalid_parameter(format!("property {key} is {value:?}, it should be {wanted}")));
-        }
-        if UNSUPPORTED_PROPERTIES.contains(&key.as_str()) {
-            return Err(unsupported(format!("the collection property {key}")));
-        }
-        properties.insert(key.clone(), value.clone());
-    }
-    Ok(properties)
 }
 
 pub(super) async fn drop(shared: &Shared, call: Call<wire::DropCollectionRequest>) -> WireResult<Status> {
