@@ -342,6 +342,52 @@ def test_databases(raw, client):
     fails(800, "database not found", raw.call, "ShowCollections", milvus_pb2.ShowCollectionsRequest(db_name="nowhere"))
 
 
+def test_the_one_partition_answers_for_its_collection(server, new_client):
+    client = new_client(server)
+    name = data.create(client)
+    client.insert(name, data.rows(range(5)))
+    client.flush(name)
+    client.delete(name, ids=[1])
+    client.flush(name)
+    assert client.list_partitions(name) == ["_default"]
+    assert client.has_partition(name, "_default") and not client.has_partition(name, "other")
+    assert client.get_partition_stats(name, "_default") == {"row_count": 4}
+    client.release_partitions(name, ["_default"])
+    fails(101, "not loaded", client.search, name, [data.vector(1)])
+    client.load_partitions(name, ["_default"])
+    assert client.search(name, [data.vector(2)], limit=1)[0][0]["id"] == 2
+    fails(200, "partition not found[partition=other]", client.get_partition_stats, name, "other")
+    fails(200, "partition not found[partition=other]", client.load_partitions, name, ["_default", "other"])
+    fails(200, "partition not found[partition=other]", client.release_partitions, name, ["other"])
+    for call, *args in [
+        (client.list_partitions,),
+        (client.has_partition, "_default"),
+        (client.get_partition_stats, "_default"),
+        (client.load_partitions, ["_default"]),
+        (client.release_partitions, ["_default"]),
+    ]:
+        fails(100, "collection not found", call, "nowhere", *args)
+
+
+def test_partitions_as_their_requests_ask(raw, client):
+    name = data.create(client)
+    by_id = milvus_pb2.ShowPartitionsRequest(collectionID=client.describe_collection(name)["collection_id"])
+    shown = raw.call("ShowPartitions", by_id)
+    assert list(shown.partition_names) == ["_default"] and list(shown.inMemory_percentages) == [100]
+    assert len(shown.partitionIDs) == len(shown.created_utc_timestamps) == len(shown.created_timestamps) == 1
+    named = milvus_pb2.ShowPartitionsRequest(collection_name=name, partition_names=["other"])
+    fails(200, "partition not found", raw.call, "ShowPartitions", named)
+    fails(1100, "no partition", raw.call, "LoadPartitions", milvus_pb2.LoadPartitionsRequest(collection_name=name))
+    client.release_collection(name)
+    assert list(raw.call("ShowPartitions", by_id).inMemory_percentages) == [0]
+    in_memory = milvus_pb2.ShowPartitionsRequest(collection_name=name, type="InMemory")
+    fails(101, "not loaded", raw.call, "ShowPartitions", in_memory)
+    for method, kind in [("CreatePartition", "CreatePartitionRequest"), ("DropPartition", "DropPartitionRequest")]:
+        with pytest.raises(grpc.RpcError) as raised:
+            raw.call(method, getattr(milvus_pb2, kind)(collection_name=name, partition_name="p"))
+        assert raised.value.code() == grpc.StatusCode.UNIMPLEMENTED
+
+
 @pytest.mark.parametrize(
     "properties, message",
     [

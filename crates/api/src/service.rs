@@ -12,6 +12,7 @@ mod flushes;
 mod indexes;
 mod loading;
 mod output;
+mod partitions;
 mod properties;
 mod queries;
 mod search_by_ids;
@@ -178,6 +179,12 @@ forward! {
     get_collection_statistics: wire::GetCollectionStatisticsRequest => wire::GetCollectionStatisticsResponse,
         collections::statistics;
     alter_collection: wire::AlterCollectionRequest => Status, collections::alter;
+    has_partition: wire::HasPartitionRequest => wire::BoolResponse, partitions::has;
+    show_partitions: wire::ShowPartitionsRequest => wire::ShowPartitionsResponse, partitions::show;
+    get_partition_statistics: wire::GetPartitionStatisticsRequest => wire::GetPartitionStatisticsResponse,
+        partitions::statistics;
+    load_partitions: wire::LoadPartitionsRequest => Status, partitions::load;
+    release_partitions: wire::ReleasePartitionsRequest => Status, partitions::release;
     create_index: wire::CreateIndexRequest => Status, indexes::create;
     describe_index: wire::DescribeIndexRequest => wire::DescribeIndexResponse, indexes::describe;
     drop_index: wire::DropIndexRequest => Status, indexes::drop;

@@ -19,7 +19,7 @@ use crate::proto::common::KeyValuePair;
 use crate::status::{WireResult, invalid_parameter};
 
 /// The one partition every collection has.
-const DEFAULT_PARTITION: &str = "_default";
+pub const DEFAULT_PARTITION: &str = "_default";
 /// Largest JSON object inside a pair.
 const NESTED_BYTES_MAX: usize = 64 * 1024;
 

@@ -42,6 +42,8 @@ answers!(
     DescribeCollectionResponse,
     ShowCollectionsResponse,
     GetCollectionStatisticsResponse,
+    ShowPartitionsResponse,
+    GetPartitionStatisticsResponse,
     DescribeIndexResponse,
     GetLoadingProgressResponse,
     GetLoadStateResponse,

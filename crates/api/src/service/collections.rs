@@ -92,7 +92,7 @@ pub(super) async fn describe(
 }
 
 /// A collection by name or, without one, by id.
-fn named<'c>(catalog: &'c Catalog, name: &str, id: i64) -> WireResult<(String, &'c Collection)> {
+pub(super) fn named<'c>(catalog: &'c Catalog, name: &str, id: i64) -> WireResult<(String, &'c Collection)> {
     if !name.is_empty() || id <= 0 {
         return Ok((name.to_owned(), catalog.collection(name)?));
     }

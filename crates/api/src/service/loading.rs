@@ -1,6 +1,7 @@
 //! Loading and releasing. A collection never released is searchable; loading it opens its files ahead of the queries.
 
 use redkite_table::Visibility;
+use tonic::metadata::MetadataMap;
 
 use super::{Call, Shared};
 use crate::convert::params::check_partitions;
@@ -12,8 +13,17 @@ use crate::status::{WireError, WireResult, success};
 const DONE_PERCENT: i64 = 100;
 
 pub(super) async fn load(shared: &Shared, call: Call<wire::LoadCollectionRequest>) -> WireResult<Status> {
-    let request = call.message;
-    let resolved = shared.resolve(&call.metadata, &request.db_name, &request.collection_name).await?;
+    load_collection(shared, &call.metadata, &call.message.db_name, &call.message.collection_name).await
+}
+
+/// Opens the files and, where it was released, makes the collection searchable again.
+pub(super) async fn load_collection(
+    shared: &Shared,
+    metadata: &MetadataMap,
+    database: &str,
+    name: &str,
+) -> WireResult<Status> {
+    let resolved = shared.resolve(metadata, database, name).await?;
     let record = resolved.collection.record()?;
     let unindexed = record.schema.vector_fields().find(|field| record.index_on(field.id).is_none());
     if let Some(field) = unindexed {
@@ -21,15 +31,24 @@ pub(super) async fn load(shared: &Shared, call: Call<wire::LoadCollectionRequest
     }
     redkite_query::warm(&shared.database, &resolved.collection).await?;
     if record.released {
-        shared.database.set_released(&request.collection_name, false).await?;
+        shared.database.set_released(name, false).await?;
     }
     Ok(success())
 }
 
 pub(super) async fn release(shared: &Shared, call: Call<wire::ReleaseCollectionRequest>) -> WireResult<Status> {
-    let request = call.message;
-    shared.resolve(&call.metadata, &request.db_name, &request.collection_name).await?;
-    shared.database.set_released(&request.collection_name, true).await?;
+    release_collection(shared, &call.metadata, &call.message.db_name, &call.message.collection_name).await
+}
+
+/// Makes the collection unsearchable.
+pub(super) async fn release_collection(
+    shared: &Shared,
+    metadata: &MetadataMap,
+    database: &str,
+    name: &str,
+) -> WireResult<Status> {
+    shared.resolve(metadata, database, name).await?;
+    shared.database.set_released(name, true).await?;
     Ok(success())
 }
 

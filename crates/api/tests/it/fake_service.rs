@@ -102,6 +102,11 @@ impl MilvusService for FakeService {
         show_collections(ShowCollectionsRequest) -> ShowCollectionsResponse;
         get_collection_statistics(GetCollectionStatisticsRequest) -> GetCollectionStatisticsResponse;
         alter_collection(AlterCollectionRequest) -> Status;
+        has_partition(HasPartitionRequest) -> BoolResponse;
+        show_partitions(ShowPartitionsRequest) -> ShowPartitionsResponse;
+        get_partition_statistics(GetPartitionStatisticsRequest) -> GetPartitionStatisticsResponse;
+        load_partitions(LoadPartitionsRequest) -> Status;
+        release_partitions(ReleasePartitionsRequest) -> Status;
         create_index(CreateIndexRequest) -> Status;
         describe_index(DescribeIndexRequest) -> DescribeIndexResponse;
         drop_index(DropIndexRequest) -> Status;
