@@ -30,6 +30,8 @@ const SLOWDOWN_MAX: Duration = Duration::from_secs(1);
 const GATHER: Duration = Duration::from_millis(50);
 /// Pause after a failed merge or collection.
 const FAILURE_PAUSE: Duration = Duration::from_secs(5);
+/// Least pause between two collections, whatever is configured.
+const COLLECT_PAUSE_MIN: Duration = Duration::from_millis(100);
 /// Merges of one collection without looking at the others.
 const MERGES_IN_A_ROW: usize = 16;
 /// How much of the metadata's history is left for watchers that fell behind.
@@ -66,7 +68,7 @@ impl Default for MaintenanceOptions {
 #[derive(Debug)]
 pub struct Maintenance {
     work: Arc<Work>,
-    loops: Vec<JoinHandle<()>>,
+    loops: Mutex<Vec<JoinHandle<()>>>,
 }
 
 #[derive(Debug)]
@@ -86,7 +88,7 @@ impl Maintenance {
         let work =
             Arc::new(Work { database, options, pool, merging: Mutex::default(), collecting: Default::default() });
         let loops = vec![tokio::spawn(work.clone().merge_loop()), tokio::spawn(work.clone().collect_loop())];
-        Ok(Self { work, loops })
+        Ok(Self { work, loops: Mutex::new(loops) })
     }
 
     /// Merges all that can be merged of one collection, or of all, and returns what was done by collection.
@@ -126,10 +128,13 @@ impl Maintenance {
         self.work.standing().await
     }
 
-    /// Stops at the next safe place; what runs is cut off, which does no harm.
-    pub async fn stop(self) {
-        for task in &self.loops {
+    /// Ends the loops; what runs is cut off, which does no harm. Nothing of them is left when this returns.
+    pub async fn stop(&self) {
+        let loops = std::mem::take(&mut *self.loops.lock());
+        for task in loops {
             task.abort();
+            // Ended or cut off: either way it no longer holds anything.
+            _ = task.await;
         }
         if let Err(error) = self.work.database.leave().await {
             tracing::debug!(%error, "what this node told the others expires by itself");
@@ -139,7 +144,7 @@ impl Maintenance {
 
 impl Drop for Maintenance {
     fn drop(&mut self) {
-        self.loops.iter().for_each(JoinHandle::abort);
+        self.loops.lock().iter().for_each(JoinHandle::abort);
     }
 }
 
@@ -291,7 +296,7 @@ impl Work {
         let mut swept = Instant::now();
         let mut history: Vec<(Instant, Revision)> = Vec::new();
         loop {
-            tokio::time::sleep(self.options.collect_interval.min(RENEWAL_PAUSE)).await;
+            tokio::time::sleep(self.options.collect_interval.clamp(COLLECT_PAUSE_MIN, RENEWAL_PAUSE)).await;
             if renewed.elapsed() >= RENEWAL_PAUSE.min(self.options.collect_interval) {
                 if let Err(error) = self.database.tell_needs().await {
                     tracing::warn!(%error, "what this node reads could not be told to the others");

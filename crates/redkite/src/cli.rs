@@ -12,7 +12,8 @@ const EXAMPLES: &str = "\
 Examples:
   redkite demo                            a server with real data in it, and some searches
   redkite standalone                      a server on 127.0.0.1:19530, its data in ./redkite-data
-  redkite meta dump                       what the metadata of ./redkite-data says, as JSON lines";
+  redkite meta dump                       what the metadata of ./redkite-data says, as JSON lines
+  redkite admin merge                     merge all small fragments of the server on this machine";
 
 const STANDALONE_EXAMPLES: &str = "\
 Examples:
@@ -80,6 +81,9 @@ pub enum Command {
     /// Look at the metadata
     #[command(subcommand)]
     Meta(MetaCommand),
+    /// Ask a running server to merge, to give space back, or what fragments it has
+    #[command(subcommand)]
+    Admin(AdminCommand),
     /// Print the version
     Version,
 }
@@ -94,6 +98,46 @@ pub enum MetaCommand {
         #[command(flatten)]
         config: ConfigArgs,
     },
+}
+
+/// What to ask a running server for.
+#[derive(Debug, Subcommand)]
+pub enum AdminCommand {
+    /// Merge all small fragments now
+    Merge {
+        /// Of which server, and how to print.
+        #[command(flatten)]
+        args: AdminArgs,
+        /// Only of this collection
+        #[arg(long, value_name = "C")]
+        collection: Option<String>,
+    },
+    /// Remove all files and metadata that nobody can need any more
+    Gc {
+        /// Of which server, and how to print.
+        #[command(flatten)]
+        args: AdminArgs,
+    },
+    /// List fragments
+    Fragments {
+        /// Of which server, and how to print.
+        #[command(flatten)]
+        args: AdminArgs,
+        /// Only of this collection
+        #[arg(long, value_name = "C")]
+        collection: Option<String>,
+    },
+}
+
+/// Which server to ask, and how to print what it answers.
+#[derive(Debug, Clone, Args)]
+pub struct AdminArgs {
+    /// The server's --http address
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9091")]
+    pub address: String,
+    /// Print what the server answered, as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// The arguments that say what is configured.

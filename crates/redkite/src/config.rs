@@ -65,6 +65,10 @@ pub struct Config {
     pub session: SessionConfig,
     /// The port clients connect to.
     pub server: ServerConfig,
+    /// Merging in the background.
+    pub merge: MergeConfig,
+    /// Giving space back.
+    pub gc: GcConfig,
     /// What is kept in memory.
     pub cache: CacheConfig,
 }
@@ -112,6 +116,8 @@ pub struct EtcdConfig {
     pub cert: String,
     /// File of its key.
     pub key: String,
+    /// Whether the metadata's history is forgotten after a while.
+    pub compact: bool,
 }
 
 // Never the password.
@@ -146,6 +152,42 @@ pub struct ServerConfig {
     /// Largest request and answer.
     #[serde(rename = "message_limit")]
     pub message_bytes_max: u64,
+}
+
+/// Section `merge`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MergeConfig {
+    /// Whether to merge without being asked.
+    pub enabled: bool,
+    /// Rows up to which fragments are merged.
+    pub target_rows: u64,
+    /// Neighbours that become one.
+    pub fan_in: usize,
+    /// Share of deleted rows from which a fragment is rewritten.
+    pub deleted_percent: u32,
+    /// Merges at the same time.
+    pub threads: usize,
+    /// Memory of one merge.
+    #[serde(rename = "memory")]
+    pub memory_bytes: u64,
+}
+
+/// Section `gc`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GcConfig {
+    /// Whether to remove garbage without being asked.
+    pub enabled: bool,
+    /// How long past states can be read.
+    #[serde(deserialize_with = "from_ms")]
+    pub retention: Duration,
+    /// Pause between two rounds.
+    #[serde(deserialize_with = "from_ms")]
+    pub interval: Duration,
+    /// Pause between two searches for files that were never committed.
+    #[serde(deserialize_with = "from_ms")]
+    pub sweep_interval: Duration,
 }
 
 /// Section `cache`.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use redkite_ingest::{Ingest, IngestOptions};
+use redkite_jobs::{CollectOptions, Maintenance, MaintenanceOptions, MergeOptions};
 use redkite_meta::MetaStore;
 use redkite_meta::keys::UserKeys;
 use redkite_storage::{DataStore, StorageOptions};
@@ -40,6 +41,8 @@ pub struct Engine {
     pub data: DataStore,
     /// The sessions, over the catalog and the commit path.
     pub ingest: Arc<Ingest>,
+    /// Merging and collecting.
+    pub maintenance: Arc<Maintenance>,
 }
 
 impl Engine {
@@ -58,8 +61,10 @@ impl Engine {
             .with_context(|| format!("the catalog of user {} cannot be read", config.user))?;
         let key = database.keys.config(&config.cluster_id);
         cluster_config::publish(meta.as_ref(), &key, &loaded.settings.of_cluster()).await?;
-        let ingest = Ingest::new(database, ingest_options(config));
-        Ok(Self { meta, meta_is_shared: metadata::is_remote(&config.etcd), data, ingest })
+        let ingest = Ingest::new(database.clone(), ingest_options(config));
+        let maintenance = Maintenance::start(database, maintenance_options(config)).context("start background work")?;
+        let meta_is_shared = metadata::is_remote(&config.etcd);
+        Ok(Self { meta, meta_is_shared, data, ingest, maintenance: Arc::new(maintenance) })
     }
 
     /// Where the data is, for a person.
@@ -144,5 +149,24 @@ mod tests {
         let told = check_store(&MemoryStore::new(), &user, &data, &Ambient::system()).await.unwrap_err();
         assert!(matches!(told, redkite_table::Error::Storage(redkite_storage::Error::Unavailable { .. })), "{told}");
         assert!(began.elapsed() >= STORE_WAIT_MAX);
+    }
+}
+
+fn maintenance_options(config: &Config) -> MaintenanceOptions {
+    let (merge, gc) = (&config.merge, &config.gc);
+    MaintenanceOptions {
+        merge: MergeOptions {
+            enabled: merge.enabled,
+            target_rows: merge.target_rows,
+            fan_in: merge.fan_in,
+            deleted_share: f64::from(merge.deleted_percent) / 100.0,
+            threads: merge.threads,
+            memory_bytes: merge.memory_bytes,
+        },
+        collect: CollectOptions { enabled: gc.enabled, retention: gc.retention },
+        collect_interval: gc.interval,
+        sweep_interval: gc.sweep_interval,
+        // The embedded store has no other users, and forgets by itself.
+        compact_metadata: config.etcd.compact,
     }
 }

@@ -6,7 +6,9 @@
 //! | `/readyz` | 200 while it serves and metadata and object store answer, else 503 with the reason |
 //! | `/metrics` | Prometheus text |
 //! | `/meta/dump` | all metadata as JSON lines; to this machine only |
+//! | `/admin/...` | background work on request, see `admin`; to this machine only |
 
+mod admin;
 mod readiness;
 
 use std::net::SocketAddr;
@@ -17,7 +19,7 @@ use axum::body::Body;
 use axum::extract::{ConnectInfo, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{Response, StatusCode};
-use axum::routing::get;
+use axum::routing::{get, post};
 use metrics::gauge;
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::json;
@@ -52,6 +54,9 @@ pub fn serve(listener: TcpListener, operators: Operators) -> JoinHandle<()> {
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .route("/meta/dump", get(dump))
+        .route("/admin/merge", post(admin::merge))
+        .route("/admin/gc", post(admin::collect))
+        .route("/admin/fragments", get(admin::fragments))
         .fallback(async || error(StatusCode::NOT_FOUND, "there are /healthz, /readyz and /metrics"))
         .with_state(operators);
     tokio::spawn(async move {
@@ -80,13 +85,17 @@ async fn metrics(State(operators): State<Operators>) -> Response<Body> {
 }
 
 async fn dump(State(operators): State<Operators>, ConnectInfo(peer): ConnectInfo<SocketAddr>) -> Response<Body> {
-    if !peer.ip().to_canonical().is_loopback() {
+    if !is_this_machine(peer) {
         return error(StatusCode::FORBIDDEN, "the metadata is told to this machine only");
     }
     match meta_dump::lines(operators.engine.meta.as_ref(), operators.engine.meta_is_shared).await {
         Ok(lines) => answer(StatusCode::OK, JSON_LINES, lines),
         Err(failure) => error(StatusCode::SERVICE_UNAVAILABLE, &format!("{failure:#}")),
     }
+}
+
+fn is_this_machine(peer: SocketAddr) -> bool {
+    peer.ip().to_canonical().is_loopback()
 }
 
 fn error(status: StatusCode, reason: &str) -> Response<Body> {

@@ -1,12 +1,14 @@
 //! The `redkite` program: reads the command line and the configuration, puts the parts together, runs them.
 //!
 //! - `cli`, `config`: what was asked for; everything is checked before anything is opened.
-//! - `standalone`, `demo`, `meta_dump`: one file a command.
+//! - `standalone`, `demo`, `meta_dump`, `admin`: one file a command; `ask`: asking a server over HTTP.
 //! - `server`: a serving process from start to end; `engine`: the parts of a node; `data_dir`: its directory.
 //! - `memory`: how the process holds memory. `http`, `metrics`, `telemetry`, `banner`: what operators see.
 //!
 //! Exit codes: 0 success; 1 something failed; 2 the command line or the configuration is wrong.
 
+mod admin;
+mod ask;
 mod banner;
 mod cli;
 mod cluster_config;
@@ -62,6 +64,7 @@ fn run(cli: Cli, started: Instant) -> Result<()> {
         }
         Command::Demo { config, exit } => demo::run(config, exit, started),
         Command::Meta(MetaCommand::Dump { config }) => meta_dump::run(&config::load(&config.sources())?),
+        Command::Admin(command) => admin::run(command),
         Command::Version => {
             println!("redkite {}", env!("CARGO_PKG_VERSION"));
             Ok(())

@@ -5,10 +5,9 @@
 //!
 //! An embedded store belongs to one process. If a server has it, that server is asked over its HTTP port.
 
-mod ask;
-
 use std::io::Write;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use redkite_meta::keys::{USER_LIST, UserKeys};
@@ -16,9 +15,13 @@ use redkite_meta::{KeyRange, KeyValue, MetaStore, RangeRequest, dump};
 use redkite_types::UserName;
 use serde_json::Value;
 
+use crate::ask::ask;
 use crate::config::Loaded;
 use crate::data_dir::{DataDir, DataDirError, Holder};
 use crate::metadata;
+
+/// How long a server may take to tell all its metadata.
+const DUMP_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Prints all metadata to stdout.
 pub fn run(loaded: &Loaded) -> Result<()> {
@@ -49,7 +52,7 @@ async fn read(loaded: &Loaded) -> Result<String> {
             let dir = dir.display();
             let server = pid.map_or_else(|| "a server".to_owned(), |pid| format!("process {pid}"));
             match http {
-                Some(http) => ask::dump(http).with_context(|| {
+                Some(http) => ask(http, "GET", "/meta/dump", DUMP_PATIENCE).with_context(|| {
                     format!("{server} uses {dir} and was asked for its metadata on {http}; stop it and try again")
                 }),
                 None => bail!(

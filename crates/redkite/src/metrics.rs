@@ -26,6 +26,16 @@ pub fn start() -> Result<PrometheusHandle> {
     metrics::describe_gauge!("redkite_start_seconds", "From the start of the process until it served.");
     metrics::describe_gauge!("redkite_sessions", "Clients that have written something and are connected.");
     metrics::describe_gauge!("redkite_session_buffered_bytes", "Unflushed data of all clients.");
+    metrics::describe_gauge!("redkite_fragments", "Fragments of all collections.");
+    metrics::describe_gauge!("redkite_fragments_unmerged", "Fragments that a merge could still take.");
+    metrics::describe_gauge!("redkite_bytes", "Bytes of data files: live, retained for readers of the past, garbage.");
+    metrics::describe_gauge!("redkite_tombstones", "What is left of dropped and replaced entries.");
+    metrics::describe_gauge!("redkite_oldest_floor_revision", "The oldest revision any node reads or has pinned.");
+    metrics::describe_gauge!("redkite_horizon_revision", "The oldest revision that can be read.");
+    metrics::describe_counter!("redkite_merges_total", "Merges that were published.");
+    metrics::describe_counter!("redkite_merge_failures_total", "Merges that failed; they are tried again.");
+    metrics::describe_counter!("redkite_collected_files_total", "Files removed because nobody needs them.");
+    metrics::describe_counter!("redkite_flush_slowdowns_total", "Flushes slowed down because merging is behind.");
     metrics::describe_histogram!("redkite_flush_seconds", "From the start of a flush to its commit.");
     gauge!("redkite_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     Ok(handle)

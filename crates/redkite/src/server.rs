@@ -114,6 +114,7 @@ impl Server {
         if tokio::time::timeout(SHUTDOWN_GRACE, ingest.flush_owed()).await.is_err() {
             tracing::error!("what automatic flushing owes could not be published in time and is lost");
         }
+        self.engine.maintenance.stop().await;
         connections.release();
         drop((connections, ingest));
         for task in [Some(upkeep), operators].into_iter().flatten() {

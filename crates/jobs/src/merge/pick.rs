@@ -9,6 +9,7 @@
 
 use std::sync::Arc;
 
+use redkite_table::entry::KeyBounds;
 use redkite_table::{Collection, Fragment};
 use redkite_types::{FragmentId, Revision};
 
@@ -18,6 +19,10 @@ use super::MergeOptions;
 const INPUTS_MAX: usize = 64;
 /// Most entries a merge drops: all of them are put again into tombstones, by one transaction of limited bytes.
 const ENTRIES_MAX: usize = 1_800;
+
+/// Memory that writing the key column takes for each row, and how often it holds the texts of keys, for a moment.
+const SORT_BYTES_PER_ROW: u64 = 70;
+const SORTED_TEXT_COPIES: u64 = 3;
 
 /// Fragments that become one. They are neighbours, oldest first.
 #[derive(Debug, Clone)]
@@ -79,7 +84,18 @@ pub fn unmerged(collection: &Collection, options: &MergeOptions) -> usize {
 }
 
 fn is_full(fragment: &Fragment, options: &MergeOptions) -> bool {
-    fragment.live_rows() >= options.target_rows.div_ceil(2)
+    load(fragment, options) >= 0.5
+}
+
+/// How much of the largest fragment there should be the live rows of this one are: by their number, or by the memory it
+/// takes to sort their keys.
+fn load(fragment: &Fragment, options: &MergeOptions) -> f64 {
+    let rows = fragment.live_rows();
+    let texts = fragment.files.iter().filter(|file| matches!(file.entry.keys, Some(KeyBounds::Text(..))));
+    let text_bytes: u64 = texts.map(|file| file.entry.size).sum();
+    let sort_bytes = rows * SORT_BYTES_PER_ROW + text_bytes * SORTED_TEXT_COPIES;
+    let by_rows = rows as f64 / options.target_rows.max(1) as f64;
+    by_rows.max(sort_bytes as f64 / options.memory_bytes.max(1) as f64)
 }
 
 struct Picker<'a> {
@@ -113,11 +129,11 @@ impl Picker<'_> {
 
     /// The first fragments of a run that fit into one merge; none if that is fewer than `least`.
     fn plan(&self, run: std::ops::Range<usize>, least: usize) -> Option<MergePlan> {
-        let (mut rows, mut entries, mut end) = (0, 0, run.start);
+        let (mut loads, mut entries, mut end) = (0.0, 0, run.start);
         while end < run.end && end - run.start < INPUTS_MAX {
-            rows += self.fragments[end].live_rows();
+            loads += load(self.fragments[end], self.options);
             entries += self.fragments[end].files.len();
-            if end > run.start && (rows > self.options.target_rows || entries > ENTRIES_MAX) {
+            if end > run.start && (loads > 1.0 || entries > ENTRIES_MAX) {
                 break;
             }
             end += 1;

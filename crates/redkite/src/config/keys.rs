@@ -34,6 +34,10 @@ pub enum Default {
 const NODES_MAX: i64 = 10_000;
 /// A message must at least hold one vector of the largest dimension and what surrounds it.
 const MESSAGE_BYTES_MIN: u64 = 1 << 20;
+/// Row offsets within a fragment are 32 bits.
+const MERGE_ROWS_MAX: i64 = u32::MAX as i64;
+/// One batch of vectors of the largest dimension.
+const MERGE_MEMORY_MIN: u64 = 16 << 20;
 /// tonic counts message lengths in 32 bits.
 const INT32_MAX: i64 = i32::MAX as i64;
 
@@ -145,6 +149,12 @@ pub static KEYS: &[Key] = &[
     key("etcd.cert", Kind::Text, "", "PEM file of this process's certificate, where etcd wants one."),
     key("etcd.key", Kind::Text, "", "PEM file of that certificate's key."),
     key(
+        "etcd.compact",
+        Kind::Bool,
+        "true",
+        "Forget the metadata's history after some minutes; false where etcd is shared with programs that need it.",
+    ),
+    key(
         "session.memory_soft",
         Kind::Size { min: 1 },
         "256M",
@@ -166,6 +176,51 @@ pub static KEYS: &[Key] = &[
         "A client silent for so long is taken for gone, and what it did not flush is dropped.",
     ),
     key("server.message_limit", Kind::Size { min: MESSAGE_BYTES_MIN }, "256M", "Largest request and answer."),
+    key("merge.enabled", Kind::Bool, "true", "Merge small fragments in the background."),
+    key(
+        "merge.target_rows",
+        Kind::Integer { min: 2, max: MERGE_ROWS_MAX },
+        "1000000",
+        "Rows up to which fragments are merged; those of half as many and more are left alone.",
+    ),
+    key(
+        "merge.fan_in",
+        Kind::Integer { min: 2, max: 64 },
+        "8",
+        "Neighbouring fragments of about one size that become one.",
+    ),
+    key(
+        "merge.deleted_percent",
+        Kind::Integer { min: 1, max: 100 },
+        "20",
+        "Share of deleted rows from which on a fragment is rewritten.",
+    ),
+    key(
+        "merge.threads",
+        Kind::Integer { min: 1, max: 256 },
+        "1",
+        "Merges at the same time, each on a thread of low priority.",
+    ),
+    key(
+        "merge.memory",
+        Kind::Size { min: MERGE_MEMORY_MIN },
+        "64M",
+        "Memory of one merge besides mapped files; bounds the rows of a fragment by their keys.",
+    ),
+    key("gc.enabled", Kind::Bool, "true", "Remove files and metadata that nobody can need any more in the background."),
+    key(
+        "gc.retention",
+        Kind::Duration,
+        "1h",
+        "How long past states can be read (films@<revision or time>) and what was dropped is kept for that.",
+    ),
+    key("gc.interval", Kind::Duration, "10s", "Pause between two rounds of removing what nobody needs."),
+    key(
+        "gc.sweep_interval",
+        Kind::Duration,
+        "1h",
+        "Pause between two searches for files that were uploaded and never committed; each lists the whole store.",
+    ),
     key("cache.columns", Kind::Size { min: 0 }, "64M", "Most memory for decoded scalar columns."),
 ];
 
@@ -215,7 +270,7 @@ mod tests {
     fn top_level_keys_come_before_sections_and_sections_are_whole() {
         let mut sections: Vec<&str> = KEYS.iter().map(|key| key.name.split_once('.').map_or("", |(s, _)| s)).collect();
         sections.dedup();
-        assert_eq!(sections, ["", "storage", "etcd", "session", "server", "cache"]);
+        assert_eq!(sections, ["", "storage", "etcd", "session", "server", "merge", "gc", "cache"]);
     }
 
     #[test]

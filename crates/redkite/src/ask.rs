@@ -1,4 +1,4 @@
-//! Asks the server that holds a data directory for its metadata: the smallest HTTP/1 client that can.
+//! Asks a server on its HTTP port: the smallest HTTP/1 client that can.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -6,17 +6,17 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-/// The server is on this machine; what takes longer than this will not come.
+/// The server is on this machine; a connection that takes longer than this will not come.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// `GET /meta/dump` from the server at `http`.
-pub fn dump(http: SocketAddr) -> Result<String> {
+/// The body of the answer to `method` on `path` from the server at `http`, which may think about it for `patience`.
+pub fn ask(http: SocketAddr, method: &str, path: &str, patience: Duration) -> Result<String> {
     let address = reachable(http);
     let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
-    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_read_timeout(Some(patience))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
     // HTTP/1.0 keeps the body unchunked and ends it with the connection.
-    write!(stream, "GET /meta/dump HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
+    write!(stream, "{method} {path} HTTP/1.0\r\nHost: {address}\r\nContent-Length: 0\r\n\r\n")?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
     parse(&answer)
