@@ -1,5 +1,6 @@
 //! Where lease expiry gets its time from. Time here only ever rises and means nothing outside the process.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -31,6 +32,28 @@ impl Default for MonotonicClock {
 impl Clock for MonotonicClock {
     fn now(&self) -> Duration {
         self.start.elapsed()
+    }
+}
+
+/// How long a store has been running, in all its processes together: goes on where the last one left off. Time that
+/// passes while no process has the store does not count.
+#[derive(Debug)]
+pub(crate) struct RunningTime {
+    clock: Arc<dyn Clock>,
+    opened: Duration,
+    before: Duration,
+}
+
+impl RunningTime {
+    /// A store that ran for `before` until now, and goes on by `clock`.
+    pub(crate) fn resume(clock: Arc<dyn Clock>, before: Duration) -> Self {
+        Self { opened: clock.now(), clock, before }
+    }
+}
+
+impl Clock for RunningTime {
+    fn now(&self) -> Duration {
+        self.before.saturating_add(self.clock.now().saturating_sub(self.opened))
     }
 }
 

@@ -6,6 +6,9 @@
 //!
 //! Invariants: nothing is visible or answered before it is durable; a request whose commit failed has not happened
 //! unless it says [`Error::OutcomeUnknown`]; memory and file never differ; one process at a time has the file.
+//!
+//! Leases expire by the time the store has been running, which the file remembers: a lease granted for a day ends after a
+//! day of running, however often the process is restarted, and never earlier than a day of the world's.
 
 mod codec;
 mod disk;
@@ -25,7 +28,7 @@ use tokio::sync::{Semaphore, oneshot};
 
 use self::disk::Disk;
 use self::writer::{Queued, Reply, Request, Writer};
-use crate::clock::{Clock, MonotonicClock};
+use crate::clock::{Clock, MonotonicClock, RunningTime};
 use crate::published::Published;
 use crate::{
     Error, KeyRange, KeyValue, LeaseId, MetaStore, RangeRequest, RangeResponse, Result, Txn, TxnResponse, WatchStream,
@@ -40,7 +43,7 @@ const QUEUE_SHARE_BYTES: usize = 1 << 10;
 /// How to open an [`EmbeddedStore`].
 #[derive(Debug, Clone)]
 pub struct EmbeddedOptions {
-    /// By which leases expire.
+    /// By which leases expire while the process runs.
     pub clock: Arc<dyn Clock>,
 }
 
@@ -67,7 +70,7 @@ impl EmbeddedStore {
     ///
     /// [`Error::Locked`] if another process has it, [`Error::NewerFormat`], [`Error::Corrupt`].
     pub fn open(path: &Path, options: EmbeddedOptions) -> Result<Self> {
-        let (disk, state) = Disk::open(path, options.clock.now())?;
+        let (disk, state, ran) = Disk::open(path)?;
         let published = Arc::new(Published::new(state));
         let commits = Arc::new(AtomicU64::new(0));
         let waiting = Arc::new(AtomicUsize::new(0));
@@ -76,7 +79,7 @@ impl EmbeddedStore {
             disk,
             published: Arc::clone(&published),
             queue,
-            clock: options.clock,
+            clock: Arc::new(RunningTime::resume(options.clock, ran)),
             commits: Arc::clone(&commits),
             waiting: Arc::clone(&waiting),
             unsettled: None,

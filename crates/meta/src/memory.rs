@@ -99,7 +99,7 @@ impl MetaStore for MemoryStore {
     }
 
     async fn lease_keep_alive(&self, lease: LeaseId) -> Result<()> {
-        self.write(|state| state.keep_lease_alive(lease, self.clock.now()))
+        self.write(|state| state.keep_lease_alive(lease, self.clock.now())).map(|_| ())
     }
 
     async fn lease_revoke(&self, lease: LeaseId) -> Result<()> {

@@ -57,6 +57,15 @@ impl Change {
     }
 }
 
+/// A lease as an earlier process left it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StoredLease {
+    pub(crate) id: LeaseId,
+    pub(crate) ttl: Duration,
+    /// When it ends; none if it was renewed since that was written.
+    pub(crate) deadline: Option<Duration>,
+}
+
 /// All keys at all revisions since the last compaction.
 #[derive(Clone)]
 pub struct State {
@@ -203,9 +212,13 @@ impl State {
         Ok(())
     }
 
-    /// Starts a term for every lease that was alive and hangs its keys on it.
-    pub(crate) fn finish(&mut self, leases: Vec<(LeaseId, Duration)>, now: Duration) -> Result<()> {
-        self.leases = leases.into_iter().map(|(id, ttl)| (id, Lease::new(ttl, now))).collect();
+    /// Adds the leases that were alive and hangs their keys on them. One whose end is not known starts a term now.
+    pub(crate) fn finish(&mut self, leases: Vec<StoredLease>, now: Duration) -> Result<()> {
+        let restore = |StoredLease { id, ttl, deadline }| match deadline {
+            Some(deadline) => (id, Lease::until(ttl, deadline)),
+            None => (id, Lease::new(ttl, now)),
+        };
+        self.leases = leases.into_iter().map(restore).collect();
         self.attach_restored()
     }
 

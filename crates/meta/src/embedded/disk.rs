@@ -6,9 +6,15 @@
 //! | | `commits` | number of commits so far: tells whether one whose end is unknown arrived |
 //! | | `compacted` | revision of the last compaction |
 //! | | `lease_last` | last lease id given out |
+//! | | `running_ms` | how long the store has been running as of the last commit, in all its processes; from format 2 |
 //! | `base` | key | its version as of the compaction |
 //! | `log` | revision | all that it changed; one entry for each since the compaction |
 //! | `lease` | id | its term in milliseconds |
+//! | `lease_end` | id | the `running_ms` at which it ends; absent once it was renewed; from format 2 |
+//!
+//! A lease without end starts a term when the file is opened, and that is written at once: so it does for those of a file
+//! of format 1. That format is read; the first commit makes it this one, as a version that knows only the former
+//! would renew a lease without taking back its end.
 //!
 //! A commit appends to `log`; only a compaction folds `log` into `base`. Opening verifies all of redb's checksums, which
 //! is also redb's repair after a crash, so commits need no second fsync to make that quick: the file is read once anyway.
@@ -25,11 +31,11 @@ use redkite_types::Revision;
 
 use super::codec;
 use super::file::ReservingFile;
-use crate::state::{Change, State};
+use crate::state::{Change, State, StoredLease};
 use crate::{Error, LeaseId, Result, failpoint};
 
 /// The newest format this version reads and the one it writes.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 /// redb's page cache: everything is served from the state in memory, so it only has to hold a commit's path.
 const CACHE_BYTES: usize = 1 << 20;
 
@@ -37,6 +43,7 @@ const META: TableDefinition<'_, &str, i64> = TableDefinition::new("meta");
 const BASE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("base");
 const LOG: TableDefinition<'_, i64, &[u8]> = TableDefinition::new("log");
 const LEASE: TableDefinition<'_, i64, u64> = TableDefinition::new("lease");
+const LEASE_END: TableDefinition<'_, i64, u64> = TableDefinition::new("lease_end");
 
 /// One step of what has to become durable, in order.
 #[derive(Debug)]
@@ -45,10 +52,21 @@ pub(super) enum Durable {
     Change(Arc<Change>),
     /// A new lease.
     LeaseGranted(LeaseId, Duration),
+    /// When a lease ends, in running time; none for one that was renewed.
+    LeaseEnds(LeaseId, Option<Duration>),
     /// A lease that is over.
     LeaseEnded(LeaseId),
     /// A compaction.
     Compacted(Revision),
+}
+
+/// What every commit writes anew.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Counters {
+    /// The last lease id given out.
+    pub(super) lease_last: i64,
+    /// How long the store has been running.
+    pub(super) running: Duration,
 }
 
 /// A commit that did not end well.
@@ -93,14 +111,16 @@ pub(super) struct Disk {
     path: PathBuf,
     database: Option<Database>,
     commits: i64,
+    saved_running: Duration,
 }
 
 impl Disk {
-    /// Opens or creates the file and reads all of it.
-    pub(super) fn open(path: &Path, now: Duration) -> Result<(Self, State)> {
+    /// Opens or creates the file and reads all of it. Comes with how long the store had been running.
+    pub(super) fn open(path: &Path) -> Result<(Self, State, Duration)> {
         let (database, created) = open_database(path)?;
-        let mut disk = Self { path: path.to_owned(), database: Some(database), commits: 0 };
-        let state = match disk.load(now)? {
+        let mut disk =
+            Self { path: path.to_owned(), database: Some(database), commits: 0, saved_running: Duration::ZERO };
+        let state = match disk.load()? {
             Some(state) => state,
             None => {
                 disk.initialise()?;
@@ -110,17 +130,24 @@ impl Disk {
         if created {
             sync_parent(path)?;
         }
-        Ok((disk, state))
+        let running = disk.saved_running;
+        Ok((disk, state, running))
+    }
+
+    /// The running time the last commit wrote.
+    pub(super) fn saved_running(&self) -> Duration {
+        self.saved_running
     }
 
     /// Makes a batch durable, wholly or not at all.
-    pub(super) fn commit(&mut self, batch: &[Durable], lease_last: i64) -> std::result::Result<(), CommitFailed> {
+    pub(super) fn commit(&mut self, batch: &[Durable], counters: Counters) -> std::result::Result<(), CommitFailed> {
         let Some(database) = &self.database else {
             return Err(CommitFailed::NotDone(self.failure(&"the file is not open", None)));
         };
-        match write(database, batch, self.commits + 1, lease_last) {
+        match write(database, batch, self.commits + 1, counters) {
             Ok(()) => {
                 self.commits += 1;
+                self.saved_running = counters.running;
                 Ok(())
             }
             Err(error) => {
@@ -154,18 +181,27 @@ impl Disk {
         }
     }
 
-    fn load(&mut self, now: Duration) -> Result<Option<State>> {
+    fn load(&mut self) -> Result<Option<State>> {
         let Some(database) = &self.database else { return Ok(None) };
         let Some(format) = read_meta(database, "format").map_err(|error| self.translate(error))? else {
             return Ok(None);
         };
         check_format(&self.path, format)?;
-        let (state, commits) = read_all(database, now).map_err(|error| match error {
+        let found = read_all(database).map_err(|error| match error {
             Error::Corrupt(text) => Error::Corrupt(format!("{}: {text}", self.path.display())),
             other => other,
         })?;
-        self.commits = commits;
-        Ok(Some(state))
+        self.commits = found.commits;
+        self.saved_running = found.running;
+        if !found.started.is_empty() {
+            let counters = Counters { lease_last: found.state.lease_last(), running: found.running };
+            self.commit(&found.started, counters).map_err(|failed| match failed {
+                CommitFailed::NotDone(failure) | CommitFailed::Done(failure) | CommitFailed::Unknown(failure) => {
+                    failure.not_done()
+                }
+            })?;
+        }
+        Ok(Some(found.state))
     }
 
     fn initialise(&mut self) -> Result<()> {
@@ -176,6 +212,7 @@ impl Disk {
             transaction.open_table(BASE)?;
             transaction.open_table(LOG)?;
             transaction.open_table(LEASE)?;
+            transaction.open_table(LEASE_END)?;
             transaction.commit()?;
             Ok(())
         };
@@ -255,8 +292,16 @@ fn read_meta(database: &Database, name: &str) -> std::result::Result<Option<i64>
     Ok(table.get(name)?.map(|value| value.value()))
 }
 
-/// The state the file describes, and its number of commits.
-fn read_all(database: &Database, now: Duration) -> Result<(State, i64)> {
+/// What the file holds.
+struct Found {
+    state: State,
+    commits: i64,
+    running: Duration,
+    /// The ends of the terms that leases started just now.
+    started: Vec<Durable>,
+}
+
+fn read_all(database: &Database) -> Result<Found> {
     let broken = |error: redb::Error| Error::Corrupt(error.to_string());
     let transaction = database.begin_read().map_err(|error| broken(error.into()))?;
     let meta = |name| Ok(read_meta(database, name).map_err(broken)?.unwrap_or(0));
@@ -272,21 +317,36 @@ fn read_all(database: &Database, now: Duration) -> Result<(State, i64)> {
         let (revision, value) = entry.map_err(|error| broken(error.into()))?;
         state.replay(codec::decode_change(revision.value(), value.value())?)?;
     }
+    let running = Duration::from_millis(u64::try_from(meta("running_ms")?).unwrap_or(0));
+    let ends = match transaction.open_table(LEASE_END) {
+        Ok(table) => Some(table),
+        // A file of format 1.
+        Err(TableError::TableDoesNotExist(_)) => None,
+        Err(error) => return Err(broken(error.into())),
+    };
     let mut leases = Vec::new();
     let table = transaction.open_table(LEASE).map_err(|error| broken(error.into()))?;
     for entry in table.iter().map_err(|error| broken(error.into()))? {
         let (id, ttl_ms) = entry.map_err(|error| broken(error.into()))?;
-        leases.push((LeaseId(id.value()), Duration::from_millis(ttl_ms.value())));
+        let end = ends.as_ref().map(|table| table.get(id.value())).transpose();
+        let end = end.map_err(|error| broken(error.into()))?.flatten();
+        leases.push(StoredLease {
+            id: LeaseId(id.value()),
+            ttl: Duration::from_millis(ttl_ms.value()),
+            deadline: end.map(|end| Duration::from_millis(end.value())),
+        });
     }
-    state.finish(leases, now)?;
-    Ok((state, meta("commits")?))
+    let started: Vec<LeaseId> = leases.iter().filter(|lease| lease.deadline.is_none()).map(|lease| lease.id).collect();
+    state.finish(leases, running)?;
+    let started = started.into_iter().map(|id| Durable::LeaseEnds(id, state.lease_deadline(id))).collect();
+    Ok(Found { commits: meta("commits")?, state, running, started })
 }
 
 fn write(
     database: &Database,
     batch: &[Durable],
     commits: i64,
-    lease_last: i64,
+    counters: Counters,
 ) -> std::result::Result<(), redb::Error> {
     // The default durability is an fsync before `commit` returns.
     let transaction = database.begin_write()?;
@@ -294,6 +354,7 @@ fn write(
         let mut meta = transaction.open_table(META)?;
         let mut log = transaction.open_table(LOG)?;
         let mut leases = transaction.open_table(LEASE)?;
+        let mut lease_ends = transaction.open_table(LEASE_END)?;
         for step in batch {
             match step {
                 Durable::Change(change) => {
@@ -302,8 +363,15 @@ fn write(
                 Durable::LeaseGranted(id, ttl) => {
                     leases.insert(id.0, u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX))?;
                 }
+                Durable::LeaseEnds(id, Some(end)) => {
+                    lease_ends.insert(id.0, whole_ms(*end))?;
+                }
+                Durable::LeaseEnds(id, None) => {
+                    lease_ends.remove(id.0)?;
+                }
                 Durable::LeaseEnded(id) => {
                     leases.remove(id.0)?;
+                    lease_ends.remove(id.0)?;
                 }
                 Durable::Compacted(revision) => {
                     fold(&mut log, &mut transaction.open_table(BASE)?, *revision)?;
@@ -311,11 +379,19 @@ fn write(
                 }
             }
         }
+        meta.insert("format", i64::from(FORMAT))?;
         meta.insert("commits", commits)?;
-        meta.insert("lease_last", lease_last)?;
+        meta.insert("lease_last", counters.lease_last)?;
+        // Rounded down, and ends up: a lease may live a little longer, never shorter.
+        meta.insert("running_ms", i64::try_from(counters.running.as_millis()).unwrap_or(i64::MAX))?;
     }
     transaction.commit()?;
     Ok(())
+}
+
+/// Milliseconds, rounded up.
+fn whole_ms(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }
 
 /// Moves the log up to `revision` into the base.

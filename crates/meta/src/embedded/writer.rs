@@ -13,7 +13,7 @@ use std::time::Duration;
 use redkite_types::Revision;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::disk::{self, CommitFailed, Disk, Durable, Failure};
+use super::disk::{self, CommitFailed, Counters, Disk, Durable, Failure};
 use crate::clock::Clock;
 use crate::published::Published;
 use crate::state::State;
@@ -25,6 +25,9 @@ const BATCH_REQUESTS_MAX: usize = 256;
 const BATCH_BYTES_MAX: usize = 8 << 20;
 /// Leases are looked at this often at least; a term ends at most this much late.
 const LEASE_SWEEP_INTERVAL: Duration = Duration::from_millis(500);
+/// While nothing else is committed, the time that has passed is written this often, so that a restart sets leases back by
+/// no more.
+const RUNNING_TIME_INTERVAL: Duration = Duration::from_secs(600);
 
 /// What a caller wants done, and where the answer goes.
 #[derive(Debug)]
@@ -136,6 +139,7 @@ impl Writer {
         }
         batch.trim();
         self.finish(batch);
+        self.keep_running_time();
     }
 
     fn begin(&self) -> Batch {
@@ -156,14 +160,28 @@ impl Writer {
 
     fn finish(&mut self, batch: Batch) {
         if batch.durable.is_empty() {
-            // Nothing but reads, refusals and renewals, whose deadlines live in memory only.
+            // Nothing but reads, refusals and further renewals, whose deadlines live in memory only.
             self.published.publish(batch.state.clone());
             return batch.answer(None);
         }
+        self.commit(batch);
+    }
+
+    /// Writes the time that has passed, if leases wait for it and no commit has for long.
+    fn keep_running_time(&mut self) {
+        let due = self.clock.now().saturating_sub(self.disk.saved_running()) >= RUNNING_TIME_INTERVAL;
+        if due && self.unsettled.is_none() && self.published.snapshot().next_expiry().is_some() {
+            let batch = self.begin();
+            self.commit(batch);
+        }
+    }
+
+    fn commit(&mut self, batch: Batch) {
         if let Err(text) = disk::before_commit() {
             return batch.answer(Some(&|| Error::Unavailable(text.clone())));
         }
-        let committed = self.disk.commit(&batch.durable, batch.state.lease_last());
+        let counters = Counters { lease_last: batch.state.lease_last(), running: self.clock.now() };
+        let committed = self.disk.commit(&batch.durable, counters);
         self.failing = committed.is_err();
         match committed {
             Ok(()) => {
@@ -209,11 +227,18 @@ impl Batch {
             }
             Request::LeaseGrant(ttl, reply) => {
                 let granted = self.state.grant_lease(ttl, clock.now());
-                self.durable.extend(granted.iter().map(|id| Durable::LeaseGranted(*id, ttl)));
+                if let Ok(id) = granted {
+                    self.durable.push(Durable::LeaseGranted(id, ttl));
+                    self.durable.push(Durable::LeaseEnds(id, self.state.lease_deadline(id)));
+                }
                 Answer::Lease(reply, granted)
             }
             Request::LeaseKeepAlive(lease, reply) => {
-                Answer::Done(reply, self.state.keep_lease_alive(lease, clock.now()))
+                let renewed = self.state.keep_lease_alive(lease, clock.now());
+                if let Ok(true) = renewed {
+                    self.durable.push(Durable::LeaseEnds(lease, None));
+                }
+                Answer::Done(reply, renewed.map(|_| ()))
             }
             Request::LeaseRevoke(lease, reply) => Answer::Done(reply, self.revoke(lease)),
             Request::Compact(revision, reply) => Answer::Done(reply, self.compact(revision)),

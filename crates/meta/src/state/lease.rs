@@ -18,12 +18,18 @@ const LEASES_MAX: usize = 10_000;
 pub(crate) struct Lease {
     pub(crate) ttl: Duration,
     deadline: Duration,
+    renewed: bool,
     keys: OrdSet<Arc<str>>,
 }
 
 impl Lease {
     pub(crate) fn new(ttl: Duration, now: Duration) -> Self {
-        Self { ttl, deadline: now.saturating_add(ttl), keys: OrdSet::new() }
+        Self::until(ttl, now.saturating_add(ttl))
+    }
+
+    /// One whose term ends at `deadline` unless it is renewed.
+    pub(crate) fn until(ttl: Duration, deadline: Duration) -> Self {
+        Self { ttl, deadline, renewed: false, keys: OrdSet::new() }
     }
 }
 
@@ -39,12 +45,13 @@ impl State {
         Ok(id)
     }
 
-    /// Starts another term. Not durable: after a restart every lease starts a term anyway.
-    pub fn keep_lease_alive(&mut self, id: LeaseId, now: Duration) -> Result<()> {
+    /// Starts another term; whether it is the lease's first renewal. Only that has to be durable: a lease that was renewed
+    /// starts a term after a restart, so it does not matter how often it was.
+    pub fn keep_lease_alive(&mut self, id: LeaseId, now: Duration) -> Result<bool> {
         match self.leases.get_mut(&id) {
             Some(lease) if lease.deadline > now => {
                 lease.deadline = now.saturating_add(lease.ttl);
-                Ok(())
+                Ok(!std::mem::replace(&mut lease.renewed, true))
             }
             _ => Err(Error::LeaseNotFound(id.0)),
         }
@@ -66,6 +73,11 @@ impl State {
     /// When the next lease expires unless it is renewed.
     pub fn next_expiry(&self) -> Option<Duration> {
         self.leases.values().map(|lease| lease.deadline).min()
+    }
+
+    /// When a lease expires unless it is renewed.
+    pub fn lease_deadline(&self, id: LeaseId) -> Option<Duration> {
+        self.leases.get(&id).map(|lease| lease.deadline)
     }
 
     /// Whether the lease is there to put keys under.

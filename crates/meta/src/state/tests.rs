@@ -188,6 +188,7 @@ fn a_key_under_a_lost_lease_is_refused() {
     let op = Op::Put { key: "/a".to_owned(), value: "1".into(), lease: Some(lease) };
     let txn = Txn { compares: vec![Compare::absent("/a")], then: vec![op], otherwise: Vec::new() };
     state.apply(&txn).unwrap();
-    assert!(state.clone().finish(vec![(lease, Duration::from_secs(1))], Duration::ZERO).is_ok());
+    let stored = StoredLease { id: lease, ttl: Duration::from_secs(1), deadline: None };
+    assert!(state.clone().finish(vec![stored], Duration::ZERO).is_ok());
     assert!(matches!(state.finish(Vec::new(), Duration::ZERO), Err(Error::Corrupt(_))));
 }

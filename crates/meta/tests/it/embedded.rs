@@ -1,15 +1,19 @@
 //! What only the embedded store does: it outlives its process.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redb::{Database, TableDefinition};
-use redkite_meta::{EmbeddedOptions, EmbeddedStore, Error, ManualClock, MetaStore, Op, RangeRequest, Txn, contract};
+use redb::{Database, ReadableDatabase, TableDefinition};
+use redkite_meta::{
+    EmbeddedOptions, EmbeddedStore, Error, KeyRange, LeaseId, ManualClock, MetaStore, Op, RangeRequest, Txn, contract,
+};
 use redkite_types::Revision;
 
 use crate::{FAILPOINTS, everything, listing, next_batch, open, put, put_txn, value};
 
 const META: TableDefinition<'_, &str, i64> = TableDefinition::new("meta");
+const LEASE_END: TableDefinition<'_, i64, u64> = TableDefinition::new("lease_end");
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn contract_holds() {
@@ -54,36 +58,147 @@ async fn everything_is_there_after_a_restart() {
     assert_eq!(put(&open(directory.path()), "/a", "more").await.unwrap().revision, last.next());
 }
 
+/// A store whose time is moved by hand, and is opened again with the time going on.
+struct Restarted {
+    directory: tempfile::TempDir,
+    clock: Arc<ManualClock>,
+}
+
+impl Restarted {
+    fn new() -> Self {
+        Self { directory: tempfile::tempdir().unwrap(), clock: Arc::new(ManualClock::new()) }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.path().join("meta.redb")
+    }
+
+    fn open(&self) -> EmbeddedStore {
+        EmbeddedStore::open(&self.path(), EmbeddedOptions { clock: Arc::<ManualClock>::clone(&self.clock) }).unwrap()
+    }
+
+    /// Time passes, and what ends by it has ended.
+    async fn pass(&self, store: &EmbeddedStore, secs: u64) {
+        self.clock.advance(Duration::from_secs(secs));
+        store.expire_leases().await.unwrap();
+    }
+}
+
+async fn put_under(store: &dyn MetaStore, key: &str, lease: LeaseId) -> Revision {
+    let op = Op::Put { key: key.to_owned(), value: "1".into(), lease: Some(lease) };
+    store.txn(Txn { then: vec![op], ..Txn::default() }).await.unwrap().revision
+}
+
 #[tokio::test]
-async fn leases_start_a_new_term_after_a_restart() {
+async fn a_lease_goes_on_after_a_restart_and_a_renewed_one_starts_a_term() {
     let _shared = FAILPOINTS.read().await;
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("meta.redb");
-    let clock = Arc::new(ManualClock::new());
-    let open = || EmbeddedStore::open(&path, EmbeddedOptions { clock: Arc::<ManualClock>::clone(&clock) }).unwrap();
-    let store = open();
+    let restarted = Restarted::new();
+    let store = restarted.open();
     let ended = store.lease_grant(Duration::from_secs(10)).await.unwrap();
     let lease = store.lease_grant(Duration::from_secs(10)).await.unwrap();
-    let op = Op::Put { key: "/a".to_owned(), value: "1".into(), lease: Some(lease) };
-    let revision = store.txn(Txn { then: vec![op], ..Txn::default() }).await.unwrap().revision;
+    let renewed = store.lease_grant(Duration::from_secs(10)).await.unwrap();
+    put_under(&store, "/a", lease).await;
+    put_under(&store, "/b", renewed).await;
     store.lease_revoke(ended).await.unwrap();
-    clock.advance(Duration::from_secs(9));
+    restarted.pass(&store, 6).await;
+    for _ in 0..2 {
+        store.lease_keep_alive(renewed).await.unwrap();
+    }
+    restarted.pass(&store, 3).await;
+    put(&store, "/c", "1").await.unwrap();
     drop(store);
 
-    let store = open();
+    let store = restarted.open();
     let newer = store.lease_grant(Duration::from_secs(1)).await.unwrap();
-    assert!(newer > lease, "a lease id was given out twice");
-    clock.advance(Duration::from_secs(9));
-    store.expire_leases().await.unwrap();
-    assert!(matches!(store.lease_keep_alive(newer).await, Err(Error::LeaseNotFound(_))));
-    assert!(matches!(store.lease_keep_alive(ended).await, Err(Error::LeaseNotFound(_))));
+    assert!(newer > renewed, "a lease id was given out twice");
     assert!(store.get("/a").await.unwrap().is_some());
-    clock.advance(Duration::from_secs(1));
+    restarted.pass(&store, 1).await;
+    for gone in [newer, ended, lease] {
+        assert!(matches!(store.lease_keep_alive(gone).await, Err(Error::LeaseNotFound(_))));
+    }
+    assert!(store.get("/a").await.unwrap().is_none());
+    assert!(store.get("/b").await.unwrap().is_some());
+    drop(store);
+
+    // The term it started counts from then on, too.
+    let store = restarted.open();
+    restarted.pass(&store, 8).await;
+    let revision = put(&store, "/c", "2").await.unwrap().revision;
+    drop(store);
+    let store = restarted.open();
+    assert!(store.get("/b").await.unwrap().is_some());
     let mut stream = store.watch(everything(), revision.next()).await.unwrap();
+    restarted.clock.advance(Duration::from_secs(1));
     // Nobody asks: the store itself looks after its leases.
     assert_eq!(next_batch(&mut stream).await.events.len(), 1);
     drop(store);
-    assert!(open().get("/a").await.unwrap().is_none());
+    assert!(restarted.open().get("/b").await.unwrap().is_none());
+}
+
+/// A server that is started anew every day takes a lease for its outcomes a day: they must not pile up.
+#[tokio::test]
+async fn outcomes_expire_over_daily_restarts() {
+    let _shared = FAILPOINTS.read().await;
+    let restarted = Restarted::new();
+    for day in 0..20 {
+        let store = restarted.open();
+        let lease = store.lease_grant(Duration::from_secs(26 * 3_600)).await.unwrap();
+        put_under(&store, &format!("/outcome/{day}"), lease).await;
+        restarted.pass(&store, 24 * 3_600).await;
+        let outcomes = RangeRequest::new(KeyRange::Prefix("/outcome/".to_owned()));
+        let left: Vec<_> = store.range(outcomes).await.unwrap().kvs.into_iter().map(|kv| kv.key).collect();
+        assert_eq!(left, [format!("/outcome/{day}")], "remembered for a day and not for ever");
+        put(&store, "/a", "1").await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn leases_end_over_restarts_even_if_nothing_is_written() {
+    let _shared = FAILPOINTS.read().await;
+    let restarted = Restarted::new();
+    let store = restarted.open();
+    let lease = store.lease_grant(Duration::from_secs(3_600)).await.unwrap();
+    put_under(&store, "/a", lease).await;
+    drop(store);
+    for _ in 0..6 {
+        let store = restarted.open();
+        assert!(store.get("/a").await.unwrap().is_some());
+        restarted.pass(&store, 600).await;
+    }
+    assert!(restarted.open().get("/a").await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_file_of_format_1_opens_and_its_leases_start_a_term() {
+    let _shared = FAILPOINTS.read().await;
+    let restarted = Restarted::new();
+    let store = restarted.open();
+    let lease = store.lease_grant(Duration::from_secs(10)).await.unwrap();
+    put_under(&store, "/a", lease).await;
+    restarted.pass(&store, 5).await;
+    drop(store);
+    {
+        let database = Database::open(restarted.path()).unwrap();
+        let transaction = database.begin_write().unwrap();
+        assert!(transaction.delete_table(LEASE_END).unwrap());
+        transaction.open_table(META).unwrap().remove("running_ms").unwrap();
+        transaction.open_table(META).unwrap().insert("format", 1).unwrap();
+        transaction.commit().unwrap();
+    }
+
+    let store = restarted.open();
+    restarted.pass(&store, 9).await;
+    assert!(store.get("/a").await.unwrap().is_some());
+    put(&store, "/b", "1").await.unwrap();
+    drop(store);
+    {
+        let database = Database::open(restarted.path()).unwrap();
+        let format = database.begin_read().unwrap().open_table(META).unwrap().get("format").unwrap().unwrap().value();
+        assert_eq!(format, 2, "a version that knows format 1 alone must not take it for that");
+    }
+    let store = restarted.open();
+    restarted.pass(&store, 1).await;
+    assert!(store.get("/a").await.unwrap().is_none());
 }
 
 #[tokio::test]
@@ -129,12 +244,12 @@ async fn a_newer_format_is_refused_by_name() {
         transaction.open_table(META).unwrap().insert("format", format).unwrap();
         transaction.commit().unwrap();
     };
-    set_format(2);
+    set_format(3);
     match EmbeddedStore::open(&path, EmbeddedOptions::default()) {
-        Err(Error::NewerFormat { what, found: 2, supported: 1 }) => assert_eq!(what, path.display().to_string()),
+        Err(Error::NewerFormat { what, found: 3, supported: 2 }) => assert_eq!(what, path.display().to_string()),
         other => panic!("{other:?}"),
     }
-    set_format(1);
+    set_format(2);
     assert_eq!(value(&open(directory.path()), "/a").await.unwrap(), "1");
 }
 
