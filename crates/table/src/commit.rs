@@ -121,7 +121,7 @@ impl Committer {
                     self.read_loss(commit, response)
                 }
                 Err(redkite_meta::Error::LeaseNotFound(_)) => {
-                    self.lease.forget(lease);
+                    self.lease.forget(lease).await;
                     continue;
                 }
                 Err(redkite_meta::Error::OutcomeUnknown(detail)) => {
@@ -246,7 +246,7 @@ impl Committer {
             };
             let response = match self.meta.txn(txn).await {
                 Err(redkite_meta::Error::LeaseNotFound(_)) => {
-                    self.lease.forget(lease);
+                    self.lease.forget(lease).await;
                     continue;
                 }
                 other => other?,

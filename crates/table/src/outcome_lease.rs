@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use parking_lot::Mutex;
 use redkite_meta::{LeaseId, MetaStore};
+use tokio::sync::Mutex;
 
 use crate::{Ambient, Result};
 
@@ -18,6 +18,7 @@ const TERM: Duration = Duration::from_secs(26 * 3_600);
 pub struct OutcomeLease {
     meta: Arc<dyn MetaStore>,
     ambient: Ambient,
+    /// Held while one is granted, so that all who need the next one take the same.
     current: Mutex<Option<(LeaseId, SystemTime)>>,
 }
 
@@ -29,21 +30,22 @@ impl OutcomeLease {
 
     /// The lease to attach outcomes to now.
     pub async fn current(&self) -> Result<LeaseId> {
+        let mut current = self.current.lock().await;
         let now = self.ambient.now();
-        if let Some((lease, since)) = *self.current.lock() {
+        if let Some((lease, since)) = *current {
             // A clock set back makes the difference an error: take a new lease then, too.
             if now.duration_since(since).is_ok_and(|age| age < USED_FOR) {
                 return Ok(lease);
             }
         }
         let lease = self.meta.lease_grant(TERM).await?;
-        *self.current.lock() = Some((lease, now));
+        *current = Some((lease, now));
         Ok(lease)
     }
 
     /// Drops a lease the store no longer knows.
-    pub fn forget(&self, lease: LeaseId) {
-        let mut current = self.current.lock();
+    pub async fn forget(&self, lease: LeaseId) {
+        let mut current = self.current.lock().await;
         if current.is_some_and(|(known, _)| known == lease) {
             *current = None;
         }

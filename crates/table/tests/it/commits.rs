@@ -180,6 +180,23 @@ async fn a_lease_serves_an_hour_and_its_loss_is_no_failure() {
     assert!(!node.database.committer.settle(&id).await.unwrap().outcome.committed);
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_hour_takes_one_lease_however_many_commit() {
+    let stores = Stores::new();
+    let node = stores.node(1).await;
+    node.meta.slow_down(Call::Lease, Duration::from_secs(1));
+    for hours in 1..=3 {
+        let mut commits = Vec::new();
+        for _ in 0..20 {
+            let (node, commit) = (node.clone(), commit_of(&node, Vec::new(), Vec::new()).await);
+            commits.push(async move { committed(&node, &commit).await });
+        }
+        futures::future::join_all(commits).await;
+        assert_eq!(node.meta.count(Call::Lease), hours);
+        stores.pass(Duration::from_secs(3_600));
+    }
+}
+
 #[tokio::test]
 async fn s37_a_name_is_taken_by_its_first_outcome() {
     let node = Stores::new().node(1).await;
