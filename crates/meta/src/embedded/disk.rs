@@ -18,7 +18,12 @@
 //!
 //! A commit appends to `log`; only a compaction folds `log` into `base`. Opening verifies all of redb's checksums, which
 //! is also redb's repair after a crash, so commits need no second fsync to make that quick: the file is read once anyway.
+//!
+//! What can be read is not durable yet where an fsync failed: the kernel forgets what it could not write and the next fsync
+//! succeeds. So after a failed commit, and after a process that died without closing the file, all of the file is written
+//! again and synced before anything in it is believed.
 
+use std::fs::File;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -30,7 +35,7 @@ use redb::{
 use redkite_types::Revision;
 
 use super::codec;
-use super::file::ReservingFile;
+use super::file::{ReservingFile, mark_left_open, was_left_open, write_again};
 use crate::state::{Change, State, StoredLease};
 use crate::{Error, LeaseId, Result, failpoint};
 
@@ -74,9 +79,9 @@ pub(super) struct Counters {
 pub(super) enum CommitFailed {
     /// Nothing of it is in the file.
     NotDone(Failure),
-    /// All of it is in the file, though perhaps not safe from a power cut.
+    /// All of it is in the file, durable.
     Done(Failure),
-    /// The file cannot be read to tell; [`Disk::settle`] will, once it can.
+    /// The file cannot be read to tell, or not be made durable; [`Disk::settle`] will tell, once it can.
     Unknown(Failure),
 }
 
@@ -117,7 +122,9 @@ pub(super) struct Disk {
 impl Disk {
     /// Opens or creates the file and reads all of it. Comes with how long the store had been running.
     pub(super) fn open(path: &Path) -> Result<(Self, State, Duration)> {
-        let (database, created) = open_database(path)?;
+        let opened = open_database(path)?;
+        let created = opened.created;
+        let database = if opened.left_open { written_again(path, opened)? } else { opened.database };
         let mut disk =
             Self { path: path.to_owned(), database: Some(database), commits: 0, saved_running: Duration::ZERO };
         let state = match disk.load()? {
@@ -162,18 +169,19 @@ impl Disk {
         }
     }
 
-    /// After a failed commit: opens the file again and tells whether the commit is in it. redb wants the former after
-    /// any failure. To be called until it succeeds; nothing may be committed before.
+    /// After a failed commit: opens the file again and tells whether the commit is in it, durable. redb wants the former
+    /// after any failure. To be called until it succeeds; nothing may be committed before.
     pub(super) fn settle(&mut self) -> std::result::Result<bool, Failure> {
         self.database = None;
-        let commits = open_database(&self.path).and_then(|(database, _)| {
-            let commits = read_meta(&database, "commits").map_err(|error| self.translate(error))?;
-            self.database = Some(database);
-            Ok(commits.unwrap_or(0))
+        let reopened = open_database(&self.path).and_then(|opened| {
+            let commits = read_meta(&opened.database, "commits").map_err(|error| self.translate(error))?.unwrap_or(0);
+            let arrived = commits > self.commits;
+            Ok((if arrived { written_again(&self.path, opened)? } else { opened.database }, commits))
         });
-        match commits {
-            Ok(commits) => {
+        match reopened {
+            Ok((database, commits)) => {
                 let arrived = commits > self.commits;
+                self.database = Some(database);
                 self.commits = commits;
                 Ok(arrived)
             }
@@ -236,25 +244,45 @@ fn check_format(path: &Path, format: i64) -> Result<()> {
     Ok(())
 }
 
-/// Opens the file, which verifies all of it; says whether it was created.
-fn open_database(path: &Path) -> Result<(Database, bool)> {
+/// A file that redb has open and locked.
+struct Opened {
+    database: Database,
+    /// The same file. To be let go soon: the lock lives until both are.
+    file: File,
+    created: bool,
+    left_open: bool,
+}
+
+/// Opens the file, which verifies all of it.
+fn open_database(path: &Path) -> Result<Opened> {
     let io = |source| Error::Io { what: format!("open {}", path.display()), source };
     let created = !path.try_exists().map_err(io)?;
-    let file =
-        std::fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(io)?;
-    let backend = ReservingFile::new(file).map_err(io)?;
+    let file = File::options().read(true).write(true).create(true).truncate(false).open(path).map_err(io)?;
+    let left_open = was_left_open(&file).map_err(io)?;
+    let backend = ReservingFile::new(file.try_clone().map_err(io)?).map_err(io)?;
     // A damaged file must be an error, whatever redb does on its way to find out.
     let opened = std::panic::catch_unwind(AssertUnwindSafe(|| {
         Builder::new().set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true).create_with_backend(backend)
     }));
     match opened {
-        Ok(Ok(database)) => Ok((database, created)),
+        Ok(Ok(database)) => Ok(Opened { database, file, created, left_open }),
         Ok(Err(DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch)) => {
             Err(Error::Locked(path.display().to_string()))
         }
         Ok(Err(error)) => Err(translate(path, error.into())),
         Err(_) => Err(Error::Corrupt(format!("{}: not a metadata file, or a damaged one", path.display()))),
     }
+}
+
+/// The database once all of it is durable. If that fails, it will have to be tried again, by another process at the latest.
+fn written_again(path: &Path, Opened { database, file, .. }: Opened) -> Result<Database> {
+    let Err(error) = write_again(&file) else { return Ok(database) };
+    // Closing the file says that all is well with it.
+    drop(database);
+    if let Err(error) = mark_left_open(&file) {
+        tracing::error!(path = %path.display(), %error, "a file that is not durable could not be marked so");
+    }
+    Err(translate(path, redb::Error::Io(error)))
 }
 
 fn translate(path: &Path, error: redb::Error) -> Error {
@@ -279,7 +307,7 @@ fn io_kind(error: &redb::Error) -> Option<std::io::ErrorKind> {
 
 fn sync_parent(path: &Path) -> Result<()> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let synced = std::fs::File::open(parent).and_then(|directory| directory.sync_all());
+    let synced = File::open(parent).and_then(|directory| directory.sync_all());
     synced.map_err(|source| Error::Io { what: format!("fsync of the directory {}", parent.display()), source })
 }
 

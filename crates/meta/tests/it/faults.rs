@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures::future::join_all;
-use redkite_meta::{Error, MetaStore};
+use redkite_meta::{EmbeddedOptions, EmbeddedStore, Error, MetaStore};
 use redkite_types::Revision;
 
 use crate::{FAILPOINTS, everything, listing, next_batch, open, put, value};
@@ -161,4 +161,74 @@ async fn a_failed_fsync_leaves_the_outcome_unknown_and_memory_follows_the_file()
     assert_eq!(revision, if seen == "1" { Revision(3) } else { Revision(4) });
     drop(store);
     assert_eq!(value(&open(directory.path()), "/a").await.unwrap(), seen);
+}
+
+/// What a failed fsync left behind can be read and yet be gone after a power cut, and the next fsync would not say so: it is
+/// believed only once it was written again and synced.
+#[tokio::test]
+async fn what_a_failed_fsync_left_is_written_again_before_it_is_believed() {
+    let _alone = FAILPOINTS.write().await;
+    for sync_fails in [false, true] {
+        let directory = tempfile::tempdir().unwrap();
+        let store = open(directory.path());
+        put(&store, "/a", "1").await.unwrap();
+        let sync = Failpoint::set("meta-embedded-sync", "1*return->off");
+        let rewrite = Failpoint("meta-embedded-rewrite");
+        match sync_fails {
+            // It is written again, and the fsync after that fails.
+            true => fail::cfg_callback(rewrite.0, || fail::cfg("meta-embedded-sync", "return").unwrap()).unwrap(),
+            false => fail::cfg(rewrite.0, "return").unwrap(),
+        }
+        assert!(matches!(put(&store, "/a", "2").await, Err(Error::OutcomeUnknown(_))));
+        for _ in 0..3 {
+            let error = put(&store, "/b", "1").await.unwrap_err();
+            assert!(matches!(&error, Error::Unavailable(text) if text.contains("meta.redb")), "{error}");
+            assert_eq!(value(&store, "/a").await.unwrap(), "1");
+        }
+        drop((sync, rewrite));
+        assert_eq!(put(&store, "/b", "1").await.unwrap().revision, Revision(4));
+        assert_eq!(value(&store, "/a").await.unwrap(), "2");
+        drop(store);
+        assert_eq!(listing(&open(directory.path()), Revision(4)).await.len(), 2);
+    }
+}
+
+/// The disk is still broken when the process is restarted.
+#[tokio::test]
+async fn what_could_not_be_written_again_is_not_believed_by_the_next_process() {
+    let _alone = FAILPOINTS.write().await;
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    put(&store, "/a", "1").await.unwrap();
+    let _sync = Failpoint::set("meta-embedded-sync", "1*return->off");
+    let rewrite = Failpoint::set("meta-embedded-rewrite", "return");
+    assert!(matches!(put(&store, "/a", "2").await, Err(Error::OutcomeUnknown(_))));
+    drop(store);
+    for _ in 0..2 {
+        let error = EmbeddedStore::open(&directory.path().join("meta.redb"), EmbeddedOptions::default()).unwrap_err();
+        assert!(error.to_string().contains("meta.redb"), "{error}");
+    }
+    drop(rewrite);
+    assert_eq!(value(&open(directory.path()), "/a").await.unwrap(), "2");
+}
+
+/// The process may have died just after an fsync of it failed.
+#[tokio::test]
+async fn what_a_dead_process_left_is_written_again_before_it_is_believed() {
+    let _alone = FAILPOINTS.write().await;
+    let directory = tempfile::tempdir().unwrap();
+    let left = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    put(&store, "/a", "1").await.unwrap();
+    std::fs::copy(directory.path().join("meta.redb"), left.path().join("meta.redb")).unwrap();
+    drop(store);
+    let failpoint = Failpoint::set("meta-embedded-rewrite", "return");
+    // One that was closed needs none of that.
+    assert_eq!(value(&open(directory.path()), "/a").await.unwrap(), "1");
+    let error = EmbeddedStore::open(&left.path().join("meta.redb"), EmbeddedOptions::default()).unwrap_err();
+    assert!(error.to_string().contains("meta.redb"), "{error}");
+    drop(failpoint);
+    assert_eq!(value(&open(left.path()), "/a").await.unwrap(), "1");
+    let _failpoint = Failpoint::set("meta-embedded-rewrite", "return");
+    assert_eq!(value(&open(left.path()), "/a").await.unwrap(), "1");
 }
