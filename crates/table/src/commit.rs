@@ -7,9 +7,13 @@
 //!    touched collections, the user's head and the commit's outcome: all or nothing.
 //! 3. A reply that does not come is settled, never guessed: one more transaction puts `aborted` under the outcome key
 //!    if that is absent, else reads what is there. A transaction that arrives after that finds the key and fails.
+//! 4. Changes of collections rest on less than flushes do: one that is late may find everything it compares as it was, and
+//!    drop what was flushed meanwhile. So they go one at a time, on tasks that end whatever becomes of their requests, and
+//!    nothing is published on this node while one is on its way or its outcome is open.
 //!
 //! Nothing here depends on time or leases: a lease only bounds how long an outcome is remembered.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,6 +23,7 @@ use redkite_meta::{
     TXN_OPS_MAX, Txn, TxnResponse,
 };
 use redkite_types::{CommitId, Revision};
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::entry::{self, FORMAT, Outcome};
 use crate::outcome_lease::OutcomeLease;
@@ -92,22 +97,78 @@ pub struct Settled {
     pub revision: Revision,
 }
 
-/// Publishes commits of one user.
-#[derive(Debug)]
+/// Publishes commits of one user. A clone is the same committer.
+#[derive(Debug, Clone)]
 pub struct Committer {
-    meta: std::sync::Arc<dyn MetaStore>,
+    meta: Arc<dyn MetaStore>,
     keys: UserKeys,
-    lease: OutcomeLease,
+    lease: Arc<OutcomeLease>,
+    /// Held by the change of collections that is on its way. Of one whose outcome stayed open, the id: one at most, as that
+    /// is settled before the next.
+    change: Arc<Mutex<Option<CommitId>>>,
+}
+
+/// The right to change collections: one change at a time on a node, and none whose outcome is open before it.
+#[derive(Debug)]
+pub struct ChangeTurn {
+    committer: Committer,
+    open: OwnedMutexGuard<Option<CommitId>>,
+}
+
+impl ChangeTurn {
+    /// Publishes a change, as [`Committer::commit`] does. It runs to its end even if the caller goes away, and the turn with
+    /// it. If its outcome stays unknown, it is settled before anything else is published.
+    pub async fn commit(mut self, commit: Commit) -> Result<(Self, CommitResult)> {
+        let sent = tokio::spawn(async move {
+            *self.open = Some(commit.id);
+            let result = self.committer.send(&commit).await;
+            if !matches!(result, Err(Error::OutcomeUnknown { .. })) {
+                *self.open = None;
+            }
+            Ok((self, result?))
+        });
+        sent.await.unwrap_or_else(|error| Err(Error::Internal { detail: format!("a change was cut off: {error}") }))
+    }
 }
 
 impl Committer {
     /// A committer over `meta` for the user of `keys`.
-    pub fn new(meta: std::sync::Arc<dyn MetaStore>, keys: UserKeys, lease: OutcomeLease) -> Self {
-        Self { meta, keys, lease }
+    pub fn new(meta: Arc<dyn MetaStore>, keys: UserKeys, lease: OutcomeLease) -> Self {
+        Self { meta, keys, lease: Arc::new(lease), change: Arc::default() }
+    }
+
+    /// Waits for the changes before, and settles the last one if its outcome is open; [`Error::OutcomeUnknown`] if that
+    /// fails. To be called before a change is planned, as its plan may rest on what the other did.
+    pub async fn change_turn(&self) -> Result<ChangeTurn> {
+        let mut open = self.change.clone().lock_owned().await;
+        if let Some(id) = *open {
+            let settled = self.settle(&id).await;
+            settled.map_err(|error| Error::OutcomeUnknown { id, detail: error.to_string() })?;
+            *open = None;
+        }
+        Ok(ChangeTurn { committer: self.clone(), open })
     }
 
     /// Publishes. [`Error::OutcomeUnknown`] only if the outcome could not even be settled; then [`Self::settle`] later.
     pub async fn commit(&self, commit: &Commit) -> Result<CommitResult> {
+        self.changes_ended().await?;
+        self.send(commit).await
+    }
+
+    /// Waits until no change that was sent before can land any more.
+    async fn changes_ended(&self) -> Result<()> {
+        match self.change_turn().await {
+            Ok(_turn) => Ok(()),
+            // Of the caller's own commit the outcome is known: it was not sent.
+            Err(Error::OutcomeUnknown { id, detail }) => {
+                let text = format!("it is not known yet what became of an earlier change, commit {id}: {detail}");
+                Err(redkite_meta::Error::Unavailable(text).into())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn send(&self, commit: &Commit) -> Result<CommitResult> {
         for _ in 0..LEASE_TRIES {
             let lease = self.lease.current().await?;
             let txn = self.transaction(commit, lease)?;

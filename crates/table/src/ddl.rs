@@ -1,7 +1,8 @@
 //! Creating, changing and dropping collections. Takes effect at once, without a flush (S11).
 //!
 //! Every change here is planned as a pure function of a catalog and published by the one commit path; when it loses a
-//! race it is planned again.
+//! race it is planned again. Changes of one node go one after the other, and each begins by settling the one before if its
+//! outcome is open: neither a plan nor its answer rests on what may still change behind it.
 
 mod collections;
 mod indexes;
@@ -32,6 +33,7 @@ async fn change<T>(
     what: &str,
     plan: impl Fn(&Catalog, &mut Change<'_>) -> Result<Plan<T>>,
 ) -> Result<(T, Revision)> {
+    let mut turn = database.committer.change_turn().await?;
     let mut catalog = database.snapshot(Visibility::Strong).await?;
     // The store's revision when the last try lost; it counts changes of other users, too, so the catalog may never reach
     // it, but an id may tell it: then a floor that was raised meanwhile is below.
@@ -45,7 +47,9 @@ async fn change<T>(
         };
         let Change { compares, ops, touched, .. } = change;
         let commit = Commit { id, oldest: id.revision(), compares, ops, touched, flush: None };
-        match database.committer.commit(&commit).await? {
+        let (again, result) = turn.commit(commit).await?;
+        turn = again;
+        match result {
             CommitResult::Committed(revision) => {
                 // The caller's next request must find it, whatever consistency it asks for.
                 database.at_least(revision).await?;

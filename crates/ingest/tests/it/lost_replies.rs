@@ -97,6 +97,30 @@ async fn a_lost_answer_and_then_the_collection_is_dropped_and_created_again() {
     }
 }
 
+/// Neither after the client was told that the collection exists, nor if it just goes on.
+#[tokio::test(start_paused = true)]
+async fn a_late_drop_does_not_take_what_was_flushed_after_it() {
+    for created_again in [true, false] {
+        let (_stores, client) = client_with_one_row().await;
+        let node = client.node.clone();
+        node.meta.fail_next(Call::Commit, Fault::Late);
+        node.meta.fail_always(Call::Settle, Fault::Refused);
+        let error = node.database.drop_collection(FILMS).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unknown);
+        // The outcome of the flush itself is known, so its block stays as it is and may be added to.
+        let error = client.try_flush().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        node.meta.recover();
+        if created_again {
+            node.create(FILMS).await;
+        }
+        client.insert(&[(2, 2)]).await;
+        client.flush().await;
+        assert!(node.meta.land().await.iter().all(|landed| !landed), "{created_again}");
+        assert_eq!(node.rows(FILMS).await, [(1, 1), (2, 2)], "{created_again}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_refused_commit_keeps_the_block() {
     let (stores, _) = client_with_one_row().await;

@@ -10,7 +10,7 @@ use redkite_types::{CommitId, Revision};
 use crate::faulty_meta::{Call, Fault};
 use crate::world::{Node, Stores};
 
-async fn commit_of(node: &Node, ops: Vec<Op>, compares: Vec<Compare>) -> Commit {
+pub async fn commit_of(node: &Node, ops: Vec<Op>, compares: Vec<Compare>) -> Commit {
     let revision = node.meta.txn(Txn::default()).await.unwrap().revision;
     let id = node.database.commit_id(revision);
     Commit { id, oldest: id.revision(), compares, ops, touched: vec!["c".into()], flush: None }

@@ -12,3 +12,4 @@ mod commits;
 mod ddl;
 mod following;
 mod store_identity;
+mod unknown_changes;
