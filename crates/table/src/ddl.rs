@@ -51,8 +51,13 @@ async fn change<T>(
         turn = again;
         match result {
             CommitResult::Committed(revision) => {
-                // The caller's next request must find it, whatever consistency it asks for.
-                database.at_least(revision).await?;
+                // Nobody else has to wait for this node to catch up.
+                drop(turn);
+                // The caller's next request should find it, whatever consistency it asks for; that it is committed does not
+                // depend on it.
+                if let Err(error) = database.at_least(revision).await {
+                    tracing::warn!(%error, what, %revision, "changed, but this node could not be brought up to it yet");
+                }
                 return Ok((answer, revision));
             }
             CommitResult::Lost { revision, .. } => seen = revision,

@@ -9,7 +9,7 @@ use redkite_table::{Error, Result, Visibility};
 use redkite_types::{ErrorKind, FieldId, Metric};
 
 use crate::commits::commit_of;
-use crate::faulty_meta::{Call, Fault};
+use crate::faulty_meta::{Call, Fault, FaultyMeta};
 use crate::world::{Node, Stores, collection};
 
 const LOST: [Fault; 3] = [Fault::AnswerLost, Fault::NeverSent, Fault::Late];
@@ -220,5 +220,27 @@ async fn a_change_sent_again_after_an_unknown_outcome_succeeds() {
             change.run(&node).await.unwrap();
             assert_eq!(described(&node).await, before, "{change:?} {fault:?}");
         }
+    }
+}
+
+/// It is committed; that this node cannot read its own metadata just then is no failure of the change.
+#[tokio::test(start_paused = true)]
+async fn a_change_that_is_committed_is_a_success_even_if_this_node_does_not_see_it_yet() {
+    let stores = Stores::new();
+    let deaf = FaultyMeta::new(stores.meta.clone());
+    deaf.go_deaf();
+    let node = stores.node_over(1, false, deaf).await;
+    for change in [Change::Create, Change::SetProperty, Change::CreateIndex, Change::Drop] {
+        node.meta.stop_at(Call::Commit);
+        let running = tokio::spawn({
+            let node = node.clone();
+            async move { change.run(&node).await }
+        });
+        node.meta.stopped().await;
+        node.meta.fail_always(Call::Read, Fault::Refused);
+        node.meta.resume();
+        running.await.unwrap().unwrap();
+        node.meta.recover();
+        assert_eq!(seen(&node).await.is_some(), !matches!(change, Change::Drop));
     }
 }
