@@ -104,6 +104,22 @@ impl Ingest {
         session.turn(self.clone()).await
     }
 
+    /// The turn of a client that has a session, for a call that takes effect at once: it must neither overtake what the
+    /// client wrote before nor be overtaken by what it writes next (S06). A client without a session has nothing to overtake,
+    /// and gets none for it.
+    pub async fn turn_if_any(self: &Arc<Self>, client: ClientId) -> Result<Option<Turn>> {
+        let session = {
+            let registry = self.registry.lock();
+            registry.sessions.get(&client).inspect(|session| session.touch()).cloned()
+        };
+        let Some(session) = session else { return Ok(None) };
+        match session.turn(self.clone()).await {
+            // It ended meanwhile. What was lost with it is told to the client's next write or flush.
+            Err(Error::SessionLost { .. }) => Ok(None),
+            turn => turn.map(Some),
+        }
+    }
+
     /// After the client dropped a collection: what it had not flushed for that goes with it.
     pub async fn dropped(self: &Arc<Self>, client: ClientId, collection: CollectionId) -> Result<()> {
         let Some(session) = self.registry.lock().sessions.get(&client).cloned() else { return Ok(()) };

@@ -1,8 +1,11 @@
 //! Creating, describing, changing and dropping collections.
+//!
+//! A change takes effect at once, in the client's order all the same (S06): it takes the client's turn, if the client has a
+//! session, and keeps it to its end, which comes whatever becomes of the request.
 
 use redkite_table::ddl::NewCollection;
 use redkite_table::{Catalog, Collection, Visibility};
-use redkite_types::CollectionId;
+use redkite_types::{CollectionId, ErrorKind};
 
 use super::properties::properties;
 use super::timestamps::from_ms;
@@ -12,11 +15,24 @@ use crate::convert::schema_in::schema_from_bytes;
 use crate::convert::schema_out::schema_to_message;
 use crate::proto::common::{ConsistencyLevel, KeyValuePair, Status};
 use crate::proto::milvus as wire;
-use crate::status::{WireError, WireResult, collection_not_found, invalid_parameter, success};
+use crate::status::{WireError, WireResult, collection_not_found, engine, invalid_parameter, success};
 
 /// Most shards a client may ask for; they mean nothing here.
 const SHARDS_MAX: i32 = 16;
+
+/// Runs a change to its end even if the request goes away.
+pub(super) async fn to_the_end<T: Send + 'static>(
+    change: impl Future<Output = WireResult<T>> + Send + 'static,
+) -> WireResult<T> {
+    match tokio::spawn(change).await.map_err(|error| error.try_into_panic()) {
+        Ok(result) => result,
+        Err(Ok(panic)) => std::panic::resume_unwind(panic),
+        Err(Err(error)) => Err(engine(ErrorKind::Internal, format!("a change was cut off: {error}"))),
+    }
+}
+
 pub(super) async fn create(shared: &Shared, call: Call<wire::CreateCollectionRequest>) -> WireResult<Status> {
+    let turn = shared.ingest.turn_if_any(call.client).await?;
     let request = call.message;
     shared.check_database(&call.metadata, &request.db_name)?;
     check_collection_name(&request.collection_name)?;
@@ -32,9 +48,14 @@ pub(super) async fn create(shared: &Shared, call: Call<wire::CreateCollectionReq
         consistency_level: consistency_level(request.consistency_level)?,
         shards: request.shards_num.max(1),
     };
-    let (id, revision) = shared.database.create_collection(new).await?;
-    tracing::debug!(%id, %revision, "collection created");
-    Ok(success())
+    let database = shared.database.clone();
+    to_the_end(async move {
+        let _turn = turn;
+        let (id, revision) = database.create_collection(new).await?;
+        tracing::debug!(%id, %revision, "collection created");
+        Ok(success())
+    })
+    .await
 }
 
 fn consistency_level(level: i32) -> WireResult<i32> {
@@ -44,15 +65,27 @@ fn consistency_level(level: i32) -> WireResult<i32> {
 }
 
 pub(super) async fn drop(shared: &Shared, call: Call<wire::DropCollectionRequest>) -> WireResult<Status> {
+    let turn = shared.ingest.turn_if_any(call.client).await?;
     shared.check_database(&call.metadata, &call.message.db_name)?;
-    let name = &call.message.collection_name;
-    let id = shared.database.newest().name_record(name)?.map(|record| record.id);
-    // Dropping what is not there is success, as in Milvus.
-    shared.database.drop_collection(name).await?;
-    if let Some(id) = id {
-        shared.ingest.dropped(call.client, id).await?;
-    }
-    Ok(success())
+    let (name, client) = (call.message.collection_name, call.client);
+    let (database, ingest) = (shared.database.clone(), shared.ingest.clone());
+    to_the_end(async move {
+        let id = database.newest().name_record(&name)?.map(|record| record.id);
+        // Dropping what is not there is success, as in Milvus.
+        database.drop_collection(&name).await?;
+        match (turn, id) {
+            (Some(mut turn), Some(id)) => turn.discard(id),
+            // The client may have a session by now.
+            (None, Some(id)) => {
+                if let Err(error) = ingest.dropped(client, id).await {
+                    tracing::debug!(%error, "operations on a dropped collection stay until they are flushed, and fail then");
+                }
+            }
+            (_, None) => {}
+        }
+        Ok(success())
+    })
+    .await
 }
 
 pub(super) async fn has(shared: &Shared, call: Call<wire::HasCollectionRequest>) -> WireResult<wire::BoolResponse> {
@@ -149,6 +182,7 @@ pub(super) async fn statistics(
 }
 
 pub(super) async fn alter(shared: &Shared, call: Call<wire::AlterCollectionRequest>) -> WireResult<Status> {
+    let turn = shared.ingest.turn_if_any(call.client).await?;
     let request = call.message;
     shared.check_database(&call.metadata, &request.db_name)?;
     if request.properties.is_empty() && request.delete_keys.is_empty() {
@@ -162,6 +196,11 @@ pub(super) async fn alter(shared: &Shared, call: Call<wire::AlterCollectionReque
         }
     };
     let set = properties(&request.properties)?;
-    shared.database.alter_properties(&name, &set, &request.delete_keys).await?;
-    Ok(success())
+    let database = shared.database.clone();
+    to_the_end(async move {
+        let _turn = turn;
+        database.alter_properties(&name, &set, &request.delete_keys).await?;
+        Ok(success())
+    })
+    .await
 }

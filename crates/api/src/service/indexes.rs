@@ -2,6 +2,7 @@
 
 use redkite_table::entry::IndexRecord;
 
+use super::collections::to_the_end;
 use super::{Call, Shared};
 use crate::convert::params::index_params;
 use crate::proto::common::{IndexState, KeyValuePair, Status};
@@ -9,6 +10,7 @@ use crate::proto::milvus as wire;
 use crate::status::{WireError, WireResult, success};
 
 pub(super) async fn create(shared: &Shared, call: Call<wire::CreateIndexRequest>) -> WireResult<Status> {
+    let turn = shared.ingest.turn_if_any(call.client).await?;
     let request = call.message;
     let resolved = shared.resolve(&call.metadata, &request.db_name, &request.collection_name).await?;
     let record = resolved.collection.record()?;
@@ -24,8 +26,13 @@ pub(super) async fn create(shared: &Shared, call: Call<wire::CreateIndexRequest>
         metric: params.metric,
         params: params.params,
     };
-    shared.database.create_index(&request.collection_name, index).await?;
-    Ok(success())
+    let database = shared.database.clone();
+    to_the_end(async move {
+        let _turn = turn;
+        database.create_index(&request.collection_name, index).await?;
+        Ok(success())
+    })
+    .await
 }
 
 pub(super) async fn describe(
@@ -73,8 +80,14 @@ fn pairs(index: &IndexRecord) -> Vec<KeyValuePair> {
 }
 
 pub(super) async fn drop(shared: &Shared, call: Call<wire::DropIndexRequest>) -> WireResult<Status> {
+    let turn = shared.ingest.turn_if_any(call.client).await?;
     let request = call.message;
     shared.check_database(&call.metadata, &request.db_name)?;
-    shared.database.drop_index(&request.collection_name, &request.index_name, &request.field_name).await?;
-    Ok(success())
+    let database = shared.database.clone();
+    to_the_end(async move {
+        let _turn = turn;
+        database.drop_index(&request.collection_name, &request.index_name, &request.field_name).await?;
+        Ok(success())
+    })
+    .await
 }

@@ -1,8 +1,10 @@
 //! Loading and releasing. A collection never released is searchable; loading it opens its files ahead of the queries.
 
+use redkite_ingest::Turn;
 use redkite_table::Visibility;
 use tonic::metadata::MetadataMap;
 
+use super::collections::to_the_end;
 use super::{Call, Shared};
 use crate::convert::params::check_partitions;
 use crate::proto::common::{LoadState, Status};
@@ -13,43 +15,59 @@ use crate::status::{WireError, WireResult, success};
 const DONE_PERCENT: i64 = 100;
 
 pub(super) async fn load(shared: &Shared, call: Call<wire::LoadCollectionRequest>) -> WireResult<Status> {
-    load_collection(shared, &call.metadata, &call.message.db_name, &call.message.collection_name).await
+    let turn = shared.ingest.turn_if_any(call.client).await?;
+    load_collection(shared, turn, &call.metadata, &call.message.db_name, call.message.collection_name).await
 }
 
 /// Opens the files and, where it was released, makes the collection searchable again.
 pub(super) async fn load_collection(
     shared: &Shared,
+    turn: Option<Turn>,
     metadata: &MetadataMap,
     database: &str,
-    name: &str,
+    name: String,
 ) -> WireResult<Status> {
-    let resolved = shared.resolve(metadata, database, name).await?;
+    let resolved = shared.resolve(metadata, database, &name).await?;
     let record = resolved.collection.record()?;
     let unindexed = record.schema.vector_fields().find(|field| record.index_on(field.id).is_none());
     if let Some(field) = unindexed {
         return Err(WireError::NoIndexToLoad { field: field.name.clone() });
     }
-    redkite_query::warm(&shared.database, &resolved.collection).await?;
-    if record.released {
-        shared.database.set_released(name, false).await?;
+    if !record.released {
+        // Nothing changes, so the client's next calls need not wait.
+        drop(turn);
+        redkite_query::warm(&shared.database, &resolved.collection).await?;
+        return Ok(success());
     }
-    Ok(success())
+    redkite_query::warm(&shared.database, &resolved.collection).await?;
+    set_released(shared, turn, name, false).await
 }
 
 pub(super) async fn release(shared: &Shared, call: Call<wire::ReleaseCollectionRequest>) -> WireResult<Status> {
-    release_collection(shared, &call.metadata, &call.message.db_name, &call.message.collection_name).await
+    let turn = shared.ingest.turn_if_any(call.client).await?;
+    release_collection(shared, turn, &call.metadata, &call.message.db_name, call.message.collection_name).await
 }
 
 /// Makes the collection unsearchable.
 pub(super) async fn release_collection(
     shared: &Shared,
+    turn: Option<Turn>,
     metadata: &MetadataMap,
     database: &str,
-    name: &str,
+    name: String,
 ) -> WireResult<Status> {
-    shared.resolve(metadata, database, name).await?;
-    shared.database.set_released(name, true).await?;
-    Ok(success())
+    shared.resolve(metadata, database, &name).await?;
+    set_released(shared, turn, name, true).await
+}
+
+async fn set_released(shared: &Shared, turn: Option<Turn>, name: String, released: bool) -> WireResult<Status> {
+    let database = shared.database.clone();
+    to_the_end(async move {
+        let _turn = turn;
+        database.set_released(&name, released).await?;
+        Ok(success())
+    })
+    .await
 }
 
 pub(super) async fn progress(

@@ -55,12 +55,14 @@ pub(super) async fn statistics(
 
 pub(super) async fn load(shared: &Shared, call: Call<wire::LoadPartitionsRequest>) -> WireResult<Status> {
     check_some(&call.message.partition_names)?;
-    loading::load_collection(shared, &call.metadata, &call.message.db_name, &call.message.collection_name).await
+    let turn = shared.ingest.turn_if_any(call.client).await?;
+    loading::load_collection(shared, turn, &call.metadata, &call.message.db_name, call.message.collection_name).await
 }
 
 pub(super) async fn release(shared: &Shared, call: Call<wire::ReleasePartitionsRequest>) -> WireResult<Status> {
     check_some(&call.message.partition_names)?;
-    loading::release_collection(shared, &call.metadata, &call.message.db_name, &call.message.collection_name).await
+    let turn = shared.ingest.turn_if_any(call.client).await?;
+    loading::release_collection(shared, turn, &call.metadata, &call.message.db_name, call.message.collection_name).await
 }
 
 /// Which partitions are meant has to be said.
