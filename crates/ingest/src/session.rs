@@ -230,8 +230,9 @@ impl Session {
 
     /// Waits for the turn.
     pub(crate) async fn turn(self: Arc<Self>, ingest: Arc<Ingest>) -> Result<Turn> {
-        self.predecessors_ended(ingest.database()).await?;
+        // In line before anything else is waited for: whoever waited elsewhere could be overtaken there.
         let state = self.state.clone().lock_owned().await;
+        self.predecessors_ended(ingest.database()).await?;
         if self.closed.load(Ordering::Acquire) {
             return Err(Error::SessionLost { reason: "the session ended while the request waited".into() });
         }

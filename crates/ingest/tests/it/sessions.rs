@@ -228,6 +228,38 @@ async fn s06_a_client_that_reconnects_does_not_overtake_its_own_flush() {
     }
 }
 
+/// Calls on the new connection wait for a flush of the old one; one that comes just when that ends gets behind them.
+#[tokio::test(start_paused = true)]
+async fn s06_calls_that_wait_for_the_flush_of_an_earlier_connection_keep_their_order() {
+    let node = node().await;
+    let old = node.client();
+    old.insert(&[(1, -1)]).await;
+    node.meta.stop_at(Call::Commit);
+    let new = old.reconnected();
+    let last = tokio::spawn({
+        let (old, new) = (old.clone(), new.clone());
+        async move {
+            old.try_flush().await.unwrap();
+            tokio::spawn(async move { new.upsert(&[(1, 3)]).await }).await.unwrap();
+        }
+    });
+    node.meta.stopped().await;
+    assert!(matches!(new.try_flush().await, Err(Error::SessionLost { .. })));
+    let mut calls = Vec::new();
+    for tag in [1, 2] {
+        let new = new.clone();
+        calls.push(tokio::spawn(async move { new.upsert(&[(1, tag)]).await }));
+        tokio::task::yield_now().await;
+    }
+    calls.push(last);
+    node.meta.resume();
+    for call in calls {
+        call.await.unwrap();
+    }
+    new.flush().await;
+    assert_eq!(node.rows(FILMS).await, [(1, 3)]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn s06_concurrent_calls_take_effect_in_the_order_they_arrive() {
     let node = node().await;
