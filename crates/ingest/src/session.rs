@@ -193,6 +193,13 @@ impl Session {
         Some(format!("{why} with {ops} operations ({rows} rows) unflushed{running}"))
     }
 
+    fn check_open(&self) -> Result<()> {
+        match self.closed.load(Ordering::Acquire) {
+            true => Err(Error::SessionLost { reason: "the session ended while the request waited".into() }),
+            false => Ok(()),
+        }
+    }
+
     /// After the session was closed: a flush under way keeps its block to the end, what is left is dropped, and an
     /// outcome that is open is settled, so that nothing of this session can still land behind its client's back.
     async fn come_to_an_end(self: Arc<Self>, database: Arc<Database>) {
@@ -233,9 +240,7 @@ impl Session {
         // In line before anything else is waited for: whoever waited elsewhere could be overtaken there.
         let state = self.state.clone().lock_owned().await;
         self.predecessors_ended(ingest.database()).await?;
-        if self.closed.load(Ordering::Acquire) {
-            return Err(Error::SessionLost { reason: "the session ended while the request waited".into() });
-        }
+        self.check_open()?;
         let mut turn = Turn { ingest, session: self, state };
         turn.settle().await?;
         Ok(turn)
@@ -310,6 +315,11 @@ impl Turn {
         self.state.counted += 1;
         self.state.policy.join(policy);
         self.changed();
+        // Only now: whoever closes the session says so first and then looks at what is in it.
+        if let Err(error) = self.session.check_open() {
+            self.take_back();
+            return Err(error);
+        }
         if self.state.policy.is_immediate() {
             let flushed = in_background(self.run(Work::Written)).await?;
             return Ok(WriteReport { revision: Some(flushed.revision) });
@@ -367,13 +377,15 @@ impl Turn {
         in_background(self.run(Work::Requested(request))).await
     }
 
-    /// Runs a flush, with the glance saying so.
+    /// Runs a flush, with the glance saying so. A session that was closed before that has nothing to flush: its client is
+    /// told that the block is lost.
     async fn run(mut self, work: Work) -> Result<Flushed> {
         self.session.glance.lock().flushing = true;
-        let result = match work {
-            Work::Requested(request) => self.flush_requested(request).await,
-            Work::Written => self.flush_written().await,
-            Work::Automatic => self.flush_or_drop().await,
+        let result = match (self.session.check_open(), work) {
+            (Err(closed), _) => Err(closed),
+            (Ok(()), Work::Requested(request)) => self.flush_requested(request).await,
+            (Ok(()), Work::Written) => self.flush_written().await,
+            (Ok(()), Work::Automatic) => self.flush_or_drop().await,
         };
         self.session.glance.lock().flushing = false;
         if let Err(error) = &result {

@@ -7,7 +7,7 @@ use redkite_types::ErrorKind;
 
 use crate::faulty_meta::Call;
 use crate::plain::Write;
-use crate::world::{Client, FILMS, Node, Stores};
+use crate::world::{Client, FILMS, Node, Stores, op};
 
 async fn node() -> Node {
     let node = Stores::new().await.node(1).await;
@@ -314,6 +314,37 @@ async fn a_call_that_waits_when_the_connection_ends_does_nothing() {
     first.await.unwrap().unwrap();
     assert!(matches!(waiting.await.unwrap(), Err(Error::SessionLost { .. })));
     assert_eq!(node.rows(FILMS).await, [(1, 1)]);
+}
+
+/// A write that has its turn when the client reconnects would be acknowledged into a block that is thrown away, and the
+/// client told nothing: when its session ended there was nothing in it.
+#[tokio::test(start_paused = true)]
+async fn s10_a_write_whose_session_ends_meanwhile_is_not_acknowledged() {
+    let node = node().await;
+    let record = node.collection(FILMS).await.record().unwrap().clone();
+    let old = node.client();
+    let turn = node.ingest.turn(old.id).await.unwrap();
+    let new = old.reconnected();
+    let flushing = tokio::spawn(async move { new.try_flush().await });
+    tokio::task::yield_now().await;
+    let written = turn.submit(op(&record, &Write::Insert(vec![(1, 1)]))).await;
+    assert!(matches!(written, Err(Error::SessionLost { .. })), "{written:?}");
+    assert_eq!(flushing.await.unwrap().unwrap().ops, 0);
+    assert!(node.rows(FILMS).await.is_empty());
+}
+
+/// The client is told that the block is lost, so it must be.
+#[tokio::test(start_paused = true)]
+async fn s10_a_flush_that_has_not_begun_when_its_session_ends_publishes_nothing() {
+    let node = node().await;
+    let client = node.client();
+    client.insert(&[(1, 1)]).await;
+    let turn = node.ingest.turn(client.id).await.unwrap();
+    client.disconnect();
+    let flushed = turn.flush(FlushRequest::default()).await;
+    assert!(matches!(flushed, Err(Error::SessionLost { .. })), "{flushed:?}");
+    told_once(&client.reconnected(), "1 operations").await;
+    assert!(node.rows(FILMS).await.is_empty());
 }
 
 fn counting(block_ops: u64) -> FlushRequest {
