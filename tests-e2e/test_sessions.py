@@ -319,6 +319,19 @@ def s10_a_server_restarted_between_insert_and_flush(new_server, new_raw, new_cli
         fresh.flush(name, metadata={"redkite-block-ops": "1"})
 
 
+def s10_a_restart_with_interval_0_and_a_collection_flushed_by_hand(new_server, new_raw, new_client):
+    server = new_server(settings={"auto_flush": True, "flush_interval": 0})
+    name = data.create(new_client(server), properties={"auto_flush": "false"})
+    first = new_raw(server.address)
+    first.insert(name, [1], [data.vector(1)])
+    server.restart()
+    again = new_raw(server.address, identifier=first.identifier)
+    with pytest.raises(StatusError, match=LOST):
+        again.flush(name)
+    again.flush(name)
+    assert again.count(name) == 0
+
+
 def s10_block_ops_that_agree_and_that_do_not(server, client, collection, new_raw):
     raw = new_raw(server.address)
     raw.insert(collection, [1], [data.vector(1)])

@@ -70,15 +70,15 @@ impl Identities {
 
     /// What the first write or flush of `identifier` on a new connection has to be told, once.
     ///
-    /// `buffers`: whether writes can be unflushed at all. Where each is committed before it is answered, a client of an
-    /// earlier boot cannot have lost anything.
-    pub fn tell(&mut self, identifier: i64, buffers: bool) -> Option<String> {
+    /// A client of an earlier boot is told whatever is set now: what was set when it wrote, for the node and for its
+    /// collections, may have left something unflushed.
+    pub fn tell(&mut self, identifier: i64) -> Option<String> {
         if let Some(reason) = self.lost.remove(&identifier) {
             self.lost_order.retain(|known| *known != identifier);
             return Some(reason);
         }
         let ours = identifier >> CLIENT_BITS == self.boot >> CLIENT_BITS;
-        if ours || !buffers || identifier == 0 || self.told.contains_key(&identifier) {
+        if ours || identifier == 0 || self.told.contains_key(&identifier) {
             return None;
         }
         self.told.insert(identifier, ());
@@ -101,7 +101,7 @@ mod tests {
         let mut identities = Identities::new(u64::MAX);
         let (a, b) = (identities.hand_out(), identities.hand_out());
         assert!(a > 0 && b > 0 && a != b);
-        assert_eq!(identities.tell(a, true), None);
+        assert_eq!(identities.tell(a), None);
     }
 
     #[test]
@@ -109,20 +109,18 @@ mod tests {
         let mut identities = Identities::new(1);
         let id = identities.hand_out();
         identities.lose(id, "gone".into());
-        assert_eq!(identities.tell(id, true).as_deref(), Some("gone"));
-        assert_eq!(identities.tell(id, true), None);
+        assert_eq!(identities.tell(id).as_deref(), Some("gone"));
+        assert_eq!(identities.tell(id), None);
     }
 
     #[test]
     fn an_identifier_of_another_boot_is_told_once() {
         let old = Identities::new(5 << 1).hand_out();
         let mut identities = Identities::new(77);
-        assert!(identities.tell(old, true).is_some());
-        assert_eq!(identities.tell(old, true), None);
-        let older = Identities::new(9 << 1).hand_out();
-        assert_eq!(identities.tell(older, false), None);
+        assert!(identities.tell(old).is_some());
+        assert_eq!(identities.tell(old), None);
         // A client that never connected has nothing to lose by a restart that this server could know of.
-        assert_eq!(identities.tell(0, true), None);
+        assert_eq!(identities.tell(0), None);
     }
 
     #[test]

@@ -218,8 +218,7 @@ impl Registry {
             }
             self.end(ClientId { connection: home, ..client }, "the client reconnected", &ingest.database);
         }
-        let buffers = !(ingest.options.auto_flush && ingest.options.flush_interval.is_zero());
-        if let Some(reason) = self.identities.tell(client.identifier, buffers) {
+        if let Some(reason) = self.identities.tell(client.identifier) {
             return Err(Error::SessionLost { reason });
         }
         self.connections.entry(client.connection).or_default().push(client.identifier);

@@ -7,7 +7,7 @@ use redkite_types::ErrorKind;
 
 use crate::faulty_meta::Call;
 use crate::plain::Write;
-use crate::world::{Client, FILMS, Node, Stores, op};
+use crate::world::{Client, FILMS, Node, Stores, op, schema};
 
 async fn node() -> Node {
     let node = Stores::new().await.node(1).await;
@@ -115,6 +115,27 @@ async fn an_identifier_of_an_earlier_boot_fails_once() {
     client.insert(&[(2, 2)]).await;
     client.flush().await;
     assert_eq!(after.rows(FILMS).await, [(2, 2)]);
+}
+
+/// Where every write is committed before it is answered there are still collections whose flush is their clients', and
+/// there is what was set before the restart.
+#[tokio::test(start_paused = true)]
+async fn s10_a_restart_with_interval_0_and_a_collection_flushed_by_hand() {
+    let immediate = IngestOptions { auto_flush: true, flush_interval: Duration::ZERO, ..IngestOptions::default() };
+    for (before, by_hand) in [(immediate.clone(), "false"), (IngestOptions::default(), "true")] {
+        let stores = Stores::new().await;
+        let node = stores.node_with(1, before).await;
+        let properties = [("auto_flush", by_hand), ("flush_interval", "86400000")];
+        node.create_with(FILMS, schema(), &properties).await;
+        let client = node.client();
+        client.insert(&[(1, 1)]).await;
+        let node = stores.node_with(1, immediate.clone()).await;
+        let client = node.client_on(node.connect(), client.id.identifier);
+        let flushed = client.try_flush().await;
+        assert!(matches!(flushed, Err(Error::SessionLost { .. })), "{flushed:?}");
+        assert_eq!(client.try_flush().await.unwrap().ops, 0);
+        assert!(node.rows(FILMS).await.is_empty());
+    }
 }
 
 #[tokio::test(start_paused = true)]
