@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 
 /// Bits of an identifier that number clients; those above tell one boot of a node from another.
 const CLIENT_BITS: u32 = 32;
-/// Most identifiers remembered as having died with unflushed operations; beyond it the oldest is forgotten.
+/// Most identities remembered as having lost unflushed operations; beyond it the oldest is forgotten.
 const LOST_MAX: usize = 1 << 18;
 
 /// A TCP connection, numbered since the node started.
@@ -23,13 +23,31 @@ pub struct ClientId {
     pub identifier: i64,
 }
 
-/// Hands out identifiers and remembers which died with unflushed operations.
+/// Who a client is over its sessions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Identity {
+    /// One that asked for an identifier, on whichever connection.
+    Identifier(i64),
+    /// One that never did: what comes on its connection.
+    Connection(ConnectionId),
+}
+
+impl ClientId {
+    pub(crate) fn identity(&self) -> Identity {
+        match self.identifier {
+            0 => Identity::Connection(self.connection),
+            identifier => Identity::Identifier(identifier),
+        }
+    }
+}
+
+/// Hands out identifiers and remembers who lost unflushed operations with a session.
 #[derive(Debug)]
-pub struct Identities {
+pub(crate) struct Identities {
     boot: i64,
     next: i64,
-    lost: HashMap<i64, String>,
-    lost_order: VecDeque<i64>,
+    lost: HashMap<Identity, String>,
+    lost_order: VecDeque<Identity>,
     /// Identifiers of earlier boots (or nobody's) that were told once.
     told: HashMap<i64, ()>,
     told_order: VecDeque<i64>,
@@ -56,10 +74,10 @@ impl Identities {
         self.boot | (self.next & ((1 << CLIENT_BITS) - 1))
     }
 
-    /// Remembers that `identifier` died with unflushed operations.
-    pub fn lose(&mut self, identifier: i64, reason: String) {
-        if self.lost.insert(identifier, reason).is_none() {
-            self.lost_order.push_back(identifier);
+    /// Remembers that a session of `identity` died with unflushed operations.
+    pub fn lose(&mut self, identity: Identity, reason: String) {
+        if self.lost.insert(identity, reason).is_none() {
+            self.lost_order.push_back(identity);
         }
         if self.lost_order.len() > LOST_MAX
             && let Some(oldest) = self.lost_order.pop_front()
@@ -68,17 +86,19 @@ impl Identities {
         }
     }
 
-    /// What the first write or flush of `identifier` on a new connection has to be told, once.
+    /// What the first write or flush of `identity` in a new session has to be told, once.
     ///
     /// A client of an earlier boot is told whatever is set now: what was set when it wrote, for the node and for its
     /// collections, may have left something unflushed.
-    pub fn tell(&mut self, identifier: i64) -> Option<String> {
-        if let Some(reason) = self.lost.remove(&identifier) {
-            self.lost_order.retain(|known| *known != identifier);
+    pub fn tell(&mut self, identity: Identity) -> Option<String> {
+        if let Some(reason) = self.lost.remove(&identity) {
+            self.lost_order.retain(|known| *known != identity);
             return Some(reason);
         }
+        // Without identifier there is nothing to know a client of an earlier boot by.
+        let Identity::Identifier(identifier) = identity else { return None };
         let ours = identifier >> CLIENT_BITS == self.boot >> CLIENT_BITS;
-        if ours || identifier == 0 || self.told.contains_key(&identifier) {
+        if ours || self.told.contains_key(&identifier) {
             return None;
         }
         self.told.insert(identifier, ());
@@ -94,6 +114,7 @@ impl Identities {
 
 #[cfg(test)]
 mod tests {
+    use super::Identity::{Connection, Identifier};
     use super::*;
 
     #[test]
@@ -101,33 +122,33 @@ mod tests {
         let mut identities = Identities::new(u64::MAX);
         let (a, b) = (identities.hand_out(), identities.hand_out());
         assert!(a > 0 && b > 0 && a != b);
-        assert_eq!(identities.tell(a), None);
+        assert_eq!(identities.tell(Identifier(a)), None);
     }
 
     #[test]
     fn a_loss_is_told_once() {
         let mut identities = Identities::new(1);
-        let id = identities.hand_out();
-        identities.lose(id, "gone".into());
-        assert_eq!(identities.tell(id).as_deref(), Some("gone"));
-        assert_eq!(identities.tell(id), None);
+        for identity in [Identifier(identities.hand_out()), Connection(ConnectionId(3))] {
+            identities.lose(identity, "gone".into());
+            assert_eq!(identities.tell(identity).as_deref(), Some("gone"));
+            assert_eq!(identities.tell(identity), None);
+        }
     }
 
     #[test]
     fn an_identifier_of_another_boot_is_told_once() {
-        let old = Identities::new(5 << 1).hand_out();
+        let old = Identifier(Identities::new(5 << 1).hand_out());
         let mut identities = Identities::new(77);
         assert!(identities.tell(old).is_some());
         assert_eq!(identities.tell(old), None);
-        // A client that never connected has nothing to lose by a restart that this server could know of.
-        assert_eq!(identities.tell(0), None);
+        assert_eq!(identities.tell(Connection(ConnectionId(1))), None);
     }
 
     #[test]
     fn what_is_remembered_is_bounded() {
         let mut identities = Identities::new(1);
-        for id in 0..(LOST_MAX as i64 + 10) {
-            identities.lose(id, String::new());
+        for id in 1..(LOST_MAX as i64 + 10) {
+            identities.lose(Identifier(id), String::new());
         }
         assert_eq!(identities.lost.len(), LOST_MAX);
     }

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use redkite_table::Database;
 use redkite_types::CollectionId;
 
-use crate::identity::Identities;
+use crate::identity::{Identities, Identity};
 use crate::names::NamesInFlight;
 use crate::session::{Session, Turn};
 use crate::{ClientId, ConnectionId, Error, IngestOptions, Result};
@@ -39,8 +39,8 @@ struct Registry {
     sessions: HashMap<ClientId, Arc<Session>>,
     /// Where an identifier's session is.
     homes: HashMap<i64, ConnectionId>,
-    /// Closed sessions by identifier, while a flush of theirs still runs or its outcome is open.
-    ending: HashMap<i64, Weak<Session>>,
+    /// Closed sessions by whose they were, while a flush of theirs still runs or its outcome is open.
+    ending: HashMap<Identity, Weak<Session>>,
 }
 
 impl Ingest {
@@ -95,6 +95,8 @@ impl Ingest {
         for identifier in registry.connections.remove(&connection).unwrap_or_default() {
             registry.end(ClientId { connection, identifier }, "the connection ended", &self.database);
         }
+        // Nobody is left to be told.
+        _ = registry.identities.tell(Identity::Connection(connection));
     }
 
     /// The client's turn to write or flush. Fails once for a client whose earlier session died with unflushed
@@ -218,17 +220,26 @@ impl Registry {
             }
             self.end(ClientId { connection: home, ..client }, "the client reconnected", &ingest.database);
         }
-        if let Some(reason) = self.identities.tell(client.identifier) {
+        let identity = client.identity();
+        if let Some(reason) = self.identities.tell(identity) {
             return Err(Error::SessionLost { reason });
         }
         self.connections.entry(client.connection).or_default().push(client.identifier);
-        let predecessor = self.ending.remove(&client.identifier).and_then(|session| session.upgrade());
+        let predecessor = self.ending.remove(&identity).and_then(|session| session.upgrade());
         let session = Arc::new(Session::new(client, ingest.buffered.clone(), predecessor));
         self.sessions.insert(client, session.clone());
         if client.identifier != 0 {
             self.homes.insert(client.identifier, client.connection);
         }
         Ok(session)
+    }
+
+    /// Whether there can be another session of `identity`.
+    fn may_come_back(&self, identity: Identity) -> bool {
+        match identity {
+            Identity::Identifier(_) => true,
+            Identity::Connection(connection) => self.connections.contains_key(&connection),
+        }
     }
 
     fn end(&mut self, client: ClientId, why: &str, database: &Arc<Database>) {
@@ -240,15 +251,15 @@ impl Registry {
             identifiers.retain(|known| *known != client.identifier);
         }
         let reason = session.close(why, database);
-        if client.identifier == 0 {
-            return;
-        }
         if self.ending.len() >= ENDING_SWEEP {
             self.ending.retain(|_, session| session.strong_count() > 0);
         }
-        self.ending.insert(client.identifier, Arc::downgrade(&session));
-        if let Some(reason) = reason {
-            self.identities.lose(client.identifier, reason);
+        let identity = client.identity();
+        self.ending.insert(identity, Arc::downgrade(&session));
+        if let Some(reason) = reason
+            && self.may_come_back(identity)
+        {
+            self.identities.lose(identity, reason);
         }
     }
 }

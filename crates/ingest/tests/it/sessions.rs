@@ -167,6 +167,28 @@ async fn an_idle_session_is_dropped_as_if_disconnected() {
     assert_eq!(node.rows(FILMS).await.len(), 8);
 }
 
+/// Its connection is still there, and by that it is known.
+#[tokio::test(start_paused = true)]
+async fn s10_an_idle_session_without_identifier_is_told() {
+    let options = IngestOptions { idle_timeout: Duration::from_secs(100), ..IngestOptions::default() };
+    let node = Stores::new().await.node_with(1, options).await;
+    node.create(FILMS).await;
+    let client = node.client_on(node.connect(), 0);
+    for _ in 0..2 {
+        client.insert(&[(1, 1)]).await;
+        tokio::time::sleep(Duration::from_secs(1_000)).await;
+        assert_eq!(node.ingest.session_count(), 0);
+        let flushed = client.try_flush().await;
+        assert!(matches!(flushed, Err(Error::SessionLost { .. })), "{flushed:?}");
+        assert_eq!(client.try_flush().await.unwrap().ops, 0);
+    }
+    // Another one is another client.
+    client.insert(&[(1, 1)]).await;
+    client.disconnect();
+    assert_eq!(node.client_on(node.connect(), 0).try_flush().await.unwrap().ops, 0);
+    assert!(node.rows(FILMS).await.is_empty());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_session_whose_flush_runs_is_not_idle() {
     let options = IngestOptions { idle_timeout: Duration::from_secs(100), ..IngestOptions::default() };
