@@ -24,7 +24,7 @@ use crate::flush::{Failure, flush, named_before, upload_early};
 use crate::{ClientId, Error, Ingest, Result};
 use auto_flush::Policy;
 
-/// Pause before the outcome of a closed session's last flush is asked for again; doubles up to the second.
+/// Pause before an open outcome is asked for again where no client asks; doubles up to the second.
 const SETTLE_PAUSE: Duration = Duration::from_millis(100);
 const SETTLE_PAUSE_MAX: Duration = Duration::from_secs(5);
 /// Longest name a client may give a flush, in bytes.
@@ -216,6 +216,7 @@ impl Session {
         self.predecessors_ended(database).await?;
         let mut state = self.state.lock().await;
         state.block = Block::default();
+        state.policy = Policy::default();
         state.buffered.set(0);
         if let Some(Unsettled { id, .. }) = state.unsettled {
             let settled = database.committer.settle(&id).await;
@@ -483,7 +484,7 @@ impl Turn {
 
     fn emptied(&mut self) {
         self.state.block = Block::default();
-        self.state.policy = self.state.policy.after_flush();
+        self.state.policy = Policy::default();
         self.changed();
     }
 

@@ -1,25 +1,37 @@
 //! When data becomes visible by itself (S15..S18).
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use redkite_table::entry::CollectionRecord;
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
-use super::{SETTLE_PAUSE, Turn, Unsettled, Work};
+use super::{SETTLE_PAUSE, SETTLE_PAUSE_MAX, Session, Turn, Unsettled, Work};
 use crate::flush::Failure;
 use crate::options::{AUTO_FLUSH_PROPERTY, FLUSH_INTERVAL_PROPERTY};
-use crate::{Error, Flushed, IngestOptions, Result};
+use crate::{Error, Flushed, Ingest, IngestOptions, Result};
 
 /// What automatic flushing asks of the block as a whole: a block is flushed whole, so the most impatient of its
-/// collections decides.
-#[derive(Debug, Clone, Copy, Default)]
+/// collections decides. An empty block asks for nothing.
+#[derive(Debug, Default)]
 pub(super) struct Policy {
     /// Longest wait until the next automatic flush; none if flushing is the client's.
     pub(super) interval: Option<Duration>,
-    /// Counts flushes, so that a timer of an earlier block does nothing.
-    generation: u64,
-    /// The interval a timer runs for already.
-    armed: Option<Duration>,
+    timer: Option<Timer>,
+}
+
+/// A task that flushes the block when it is due; there is none any more once this is dropped.
+#[derive(Debug)]
+struct Timer {
+    due: Instant,
+    task: AbortHandle,
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
 }
 
 impl Policy {
@@ -53,40 +65,47 @@ impl Policy {
         self.interval == Some(Duration::ZERO)
     }
 
-    /// The policy of the next, empty block.
-    pub(super) fn after_flush(self) -> Self {
-        Self { interval: None, generation: self.generation + 1, armed: None }
+    /// Whether the calling task is the block's timer, and not one that was dropped while it waited for the turn.
+    fn is_timed_by_this_task(&self) -> bool {
+        self.timer.as_ref().is_some_and(|timer| timer.task.id() == tokio::task::id())
+    }
+}
+
+/// The task of a [`Timer`].
+async fn flush_when_due(ingest: Weak<Ingest>, session: Weak<Session>, due: Instant) {
+    tokio::time::sleep_until(due).await;
+    let mut pause = SETTLE_PAUSE;
+    loop {
+        let (Some(ingest), Some(session)) = (ingest.upgrade(), session.upgrade()) else { return };
+        match session.turn(ingest).await {
+            Ok(turn) => {
+                if turn.state.policy.is_timed_by_this_task() {
+                    // The flush drops the block's timer, and with it this task: it needs one of its own.
+                    tokio::spawn(turn.flush_automatically("flush_interval"));
+                }
+                return;
+            }
+            // The block waits for the outcome of an earlier flush, and so does its timer.
+            Err(Error::OutcomeUnknown { .. }) => tokio::time::sleep(pause).await,
+            // A session that is gone has nothing to flush any more.
+            Err(_) => return,
+        }
+        pause = (pause * 2).min(SETTLE_PAUSE_MAX);
     }
 }
 
 impl Turn {
-    /// Starts the timer of this block unless one runs that ends early enough.
-    pub(super) fn arm_timer(mut self) {
+    /// Sees to it that the block is flushed within the interval from now, if not before.
+    pub(super) fn arm_timer(&mut self) {
         let Some(interval) = self.state.policy.interval else { return };
-        if self.state.policy.armed.is_some_and(|armed| armed <= interval) {
+        // One that is due beyond what time can say never is.
+        let Some(due) = Instant::now().checked_add(interval) else { return };
+        if self.state.policy.timer.as_ref().is_some_and(|timer| timer.due <= due) {
             return;
         }
-        self.state.policy.armed = Some(interval);
-        let generation = self.state.policy.generation;
-        let (ingest, session) = (Arc::downgrade(&self.ingest), Arc::downgrade(&self.session));
-        tokio::spawn(async move {
-            tokio::time::sleep(interval).await;
-            loop {
-                let (Some(ingest), Some(session)) = (ingest.upgrade(), session.upgrade()) else { return };
-                match session.turn(ingest).await {
-                    Ok(turn) => {
-                        if turn.state.policy.generation == generation && !turn.state.block.is_empty() {
-                            turn.flush_automatically("flush_interval").await;
-                        }
-                        return;
-                    }
-                    // The block waits for the outcome of an earlier flush, and so does its timer.
-                    Err(Error::OutcomeUnknown { .. }) => tokio::time::sleep(interval.max(SETTLE_PAUSE)).await,
-                    // A session that is gone has nothing to flush any more.
-                    Err(_) => return,
-                }
-            }
-        });
+        let session = Arc::downgrade(&self.session);
+        let task = tokio::spawn(flush_when_due(Arc::downgrade(&self.ingest), session, due)).abort_handle();
+        self.state.policy.timer = Some(Timer { due, task });
     }
 
     /// Flushes the block if automatic flushing would in a while.

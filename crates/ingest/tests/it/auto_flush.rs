@@ -240,6 +240,24 @@ async fn a_dropped_collection_does_not_take_automatically_flushed_rows_of_others
     assert_eq!(node.rows(FILMS).await, [(1, 1)]);
 }
 
+/// A block that is flushed, or whose client is gone, leaves nothing behind that waits for its interval.
+#[tokio::test(start_paused = true)]
+async fn timers_end_with_their_blocks() {
+    let node = node(IngestOptions { flush_interval: Duration::from_secs(86_400), ..on() }).await;
+    let client = node.client();
+    client.insert(&[(-1, 1)]).await;
+    client.flush().await;
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let before = tasks();
+    for key in 0..100 {
+        client.insert(&[(key, 1)]).await;
+        client.flush().await;
+    }
+    client.insert(&[(100, 1)]).await;
+    client.disconnect();
+    until(|| async { tasks() <= before }).await;
+}
+
 /// Counts what counters count.
 #[derive(Debug, Default)]
 struct Counters(Mutex<HashMap<String, Arc<AtomicU64>>>);
