@@ -297,13 +297,8 @@ impl Turn {
         self.shrunk();
     }
 
-    /// After operations were taken out of the block: what they asked of automatic flushing goes with them.
     fn shrunk(&mut self) {
-        let mut interval = None;
-        for op in self.state.block.ops() {
-            interval = Policy::sooner(interval, Policy::of(&op.record, self.ingest.options()));
-        }
-        self.state.policy.interval = interval;
+        self.relax_policy();
         self.changed();
     }
 
@@ -329,7 +324,7 @@ impl Turn {
             if self.state.block.bytes() > self.ingest.options().flush_limit_bytes {
                 tokio::spawn(async move { self.flush_automatically("flush_limitition").await });
             } else {
-                self.arm_timer();
+                self.arm_timer(Instant::now());
             }
         }
         Ok(WriteReport { revision: None })

@@ -17,7 +17,9 @@ use crate::{Error, Flushed, Ingest, IngestOptions, Result};
 #[derive(Debug, Default)]
 pub(super) struct Policy {
     /// Longest wait until the next automatic flush; none if flushing is the client's.
-    pub(super) interval: Option<Duration>,
+    interval: Option<Duration>,
+    /// When the block got its first operation that asks for one.
+    since: Option<Instant>,
     timer: Option<Timer>,
 }
 
@@ -45,16 +47,22 @@ impl Policy {
         on.then(|| own.map_or(options.flush_interval, Duration::from_millis))
     }
 
+    /// One more operation asks for this.
     pub(super) fn join(&mut self, other: Option<Duration>) {
-        self.interval = Self::sooner(self.interval, other);
+        self.interval = sooner(self.interval, other);
+        if self.interval.is_some() {
+            self.since.get_or_insert_with(Instant::now);
+        }
     }
 
-    /// The more impatient of two wishes.
-    pub(super) fn sooner(a: Option<Duration>, b: Option<Duration>) -> Option<Duration> {
-        match (a, b) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
+    /// Operations are gone, and what is left asks for these. A timer that only the others wanted goes with them.
+    fn leave(&mut self, left: impl Iterator<Item = Option<Duration>>) {
+        let interval = left.fold(None, sooner);
+        if interval != self.interval {
+            self.interval = interval;
+            self.timer = None;
         }
+        self.since = self.since.filter(|_| self.is_on());
     }
 
     pub(super) fn is_on(&self) -> bool {
@@ -71,6 +79,14 @@ impl Policy {
     }
 }
 
+/// The more impatient of two wishes.
+fn sooner(a: Option<Duration>, b: Option<Duration>) -> Option<Duration> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
 /// The task of a [`Timer`].
 async fn flush_when_due(ingest: Weak<Ingest>, session: Weak<Session>, due: Instant) {
     tokio::time::sleep_until(due).await;
@@ -78,9 +94,10 @@ async fn flush_when_due(ingest: Weak<Ingest>, session: Weak<Session>, due: Insta
     loop {
         let (Some(ingest), Some(session)) = (ingest.upgrade(), session.upgrade()) else { return };
         match session.turn(ingest).await {
-            Ok(turn) => {
+            Ok(mut turn) => {
                 if turn.state.policy.is_timed_by_this_task() {
-                    // The flush drops the block's timer, and with it this task: it needs one of its own.
+                    // With its timer the block gives up this task: the flush needs one of its own.
+                    turn.state.policy.timer = None;
                     tokio::spawn(turn.flush_automatically("flush_interval"));
                 }
                 return;
@@ -95,11 +112,20 @@ async fn flush_when_due(ingest: Weak<Ingest>, session: Weak<Session>, due: Insta
 }
 
 impl Turn {
-    /// Sees to it that the block is flushed within the interval from now, if not before.
-    pub(super) fn arm_timer(&mut self) {
+    /// After operations were taken out of the block: what they asked of automatic flushing goes with them.
+    pub(super) fn relax_policy(&mut self) {
+        let (state, options) = (&mut *self.state, self.ingest.options());
+        state.policy.leave(state.block.ops().iter().map(|op| Policy::of(&op.record, options)));
+        if let Some(since) = self.state.policy.since {
+            self.arm_timer(since);
+        }
+    }
+
+    /// Sees to it that the block is flushed within the interval from `since`, if not before.
+    pub(super) fn arm_timer(&mut self, since: Instant) {
         let Some(interval) = self.state.policy.interval else { return };
         // One that is due beyond what time can say never is.
-        let Some(due) = Instant::now().checked_add(interval) else { return };
+        let Some(due) = since.checked_add(interval) else { return };
         if self.state.policy.timer.as_ref().is_some_and(|timer| timer.due <= due) {
             return;
         }

@@ -240,6 +240,40 @@ async fn a_dropped_collection_does_not_take_automatically_flushed_rows_of_others
     assert_eq!(node.rows(FILMS).await, [(1, 1)]);
 }
 
+/// What asked for an automatic flush is gone, and what is left does not, or not yet.
+#[tokio::test(start_paused = true)]
+async fn s09_a_dropped_collections_timer_publishes_nothing_of_others() {
+    for (automatic, visible) in [("false", false), ("true", true)] {
+        let node = Stores::new().await.node(1).await;
+        node.create_with(FILMS, schema(), &[("auto_flush", automatic), ("flush_interval", "60000")]).await;
+        node.create_with("soon", schema(), &[("auto_flush", "true"), ("flush_interval", "500")]).await;
+        let client = node.client();
+        client.insert(&[(1, 1)]).await;
+        client.write("soon", &Write::Insert(vec![(2, 2)])).await.unwrap();
+        let id = node.collection("soon").await.record().unwrap().id;
+        node.drop_collection("soon").await;
+        node.ingest.dropped(client.id, id).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(59)).await;
+        assert!(node.rows(FILMS).await.is_empty());
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert_eq!(!node.rows(FILMS).await.is_empty(), visible);
+        assert_eq!(client.try_flush().await.unwrap().ops, u64::from(!visible));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn s16_the_interval_counts_again_after_a_flush_that_found_its_collection_dropped() {
+    let node = node(on()).await;
+    node.create("gone").await;
+    let client = node.client();
+    client.write("gone", &Write::Insert(vec![(1, 1)])).await.unwrap();
+    node.drop_collection("gone").await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    client.insert(&[(2, 2)]).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(node.rows(FILMS).await, [(2, 2)]);
+}
+
 /// A block that is flushed, or whose client is gone, leaves nothing behind that waits for its interval.
 #[tokio::test(start_paused = true)]
 async fn timers_end_with_their_blocks() {
