@@ -63,6 +63,8 @@ struct Unsettled {
     /// The last operation of the block is a write that was to be committed before it is answered; its client was told
     /// that it failed.
     written: bool,
+    /// Acknowledged operations that an automatic flush took off the count as lost.
+    uncounted: u64,
 }
 
 /// A session's state as others may see it at any time.
@@ -275,7 +277,7 @@ impl Turn {
 
     /// Learns the outcome of the last flush if that is still open.
     async fn settle(&mut self) -> Result<()> {
-        let Some(Unsettled { id, written }) = self.state.unsettled else {
+        let Some(Unsettled { id, written, uncounted }) = self.state.unsettled else {
             return Ok(());
         };
         // Not even an operation may be added before: were the open commit to land later, it would take effect after it.
@@ -284,6 +286,7 @@ impl Turn {
         self.state.unsettled = None;
         if settled.outcome.committed {
             self.emptied();
+            self.state.counted += uncounted;
         } else if written {
             self.take_back();
         }
@@ -293,7 +296,6 @@ impl Turn {
     /// Takes back the write added last, whose client is told that it failed.
     fn take_back(&mut self) {
         self.state.block.pop();
-        self.state.counted = self.state.counted.saturating_sub(1);
         self.shrunk();
     }
 
@@ -308,7 +310,6 @@ impl Turn {
         let policy = Policy::of(&op.record, self.ingest.options());
         self.make_room(&op).await?;
         self.state.block.push(op);
-        self.state.counted += 1;
         self.state.policy.join(policy);
         self.changed();
         // Only now: whoever closes the session says so first and then looks at what is in it.
@@ -316,6 +317,7 @@ impl Turn {
             self.take_back();
             return Err(error);
         }
+        self.state.counted += 1;
         if self.state.policy.is_immediate() {
             let flushed = in_background(self.run(Work::Written)).await?;
             return Ok(WriteReport { revision: Some(flushed.revision) });
@@ -471,7 +473,7 @@ impl Turn {
                 Error::Discarded { cause: Box::new(error) }
             }
             Failure::Unknown { id, detail } => {
-                self.state.unsettled = Some(Unsettled { id, written: false });
+                self.state.unsettled = Some(Unsettled { id, written: false, uncounted: 0 });
                 Error::OutcomeUnknown { id, detail }
             }
         }

@@ -168,6 +168,9 @@ impl Turn {
                     // An open outcome stays open: it has to be settled before this client's next operation.
                     self.emptied();
                     self.state.counted = self.state.counted.saturating_sub(ops);
+                    if let Some(unsettled) = &mut self.state.unsettled {
+                        unsettled.uncounted = ops;
+                    }
                 }
             }
             return result;
@@ -180,8 +183,10 @@ impl Turn {
             Ok(flushed) => return Ok(flushed),
             Err(failure) => failure,
         };
+        // The client hears that the write failed, whatever became of it.
+        self.state.counted = self.state.counted.saturating_sub(1);
         if let Failure::Unknown { id, detail } = failure {
-            self.state.unsettled = Some(Unsettled { id, written: true });
+            self.state.unsettled = Some(Unsettled { id, written: true, uncounted: 0 });
             return Err(Error::OutcomeUnknown { id, detail });
         }
         // First of all, while it is the last one: a failure may discard others.

@@ -451,6 +451,37 @@ async fn a_count_holds_over_an_unknown_outcome() {
     }
 }
 
+/// What was given up for lost and turns out committed is missed by nobody.
+#[tokio::test(start_paused = true)]
+async fn a_count_holds_over_an_automatic_flush_with_an_unknown_outcome() {
+    use crate::faulty_meta::Fault;
+    for (fault, flush_interval) in [
+        (Fault::AnswerLost, Duration::from_secs(1)),
+        (Fault::NeverSent, Duration::from_secs(1)),
+        // A write that its client was told to have failed.
+        (Fault::AnswerLost, Duration::ZERO),
+        (Fault::NeverSent, Duration::ZERO),
+    ] {
+        let options = IngestOptions { auto_flush: true, flush_interval, ..IngestOptions::default() };
+        let node = Stores::new().await.node_with(1, options).await;
+        node.create(FILMS).await;
+        let client = node.client();
+        node.meta.fail_next(Call::Commit, fault);
+        node.meta.fail_always(Call::Settle, Fault::Refused);
+        let acknowledged = client.write(FILMS, &Write::Insert(vec![(1, 1)])).await.is_ok();
+        assert_eq!(acknowledged, !flush_interval.is_zero());
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        node.meta.recover();
+        let flushed = client.flush_with(counting(u64::from(acknowledged))).await;
+        if acknowledged && fault == Fault::NeverSent {
+            assert!(matches!(flushed, Err(Error::BlockOpsMismatch { client: 1, session: 0 })), "{flushed:?}");
+        } else {
+            assert!(flushed.is_ok(), "{fault:?} {flush_interval:?}: {flushed:?}");
+        }
+        assert_eq!(node.rows(FILMS).await.is_empty(), fault == Fault::NeverSent);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_count_includes_what_was_flushed_automatically() {
     let options = IngestOptions { auto_flush: true, ..IngestOptions::default() };
