@@ -157,15 +157,25 @@ impl Ingest {
         Ok(settled.outcome.committed)
     }
 
-    /// Publishes what automatic flushing still owes, before the node stops. Blocks whose flush is their client's own
-    /// matter stay as they are, and go with their connections.
+    /// Publishes what automatic flushing still owes, before the node stops, and waits for flushes of closed sessions that
+    /// still run. Blocks whose flush is their client's own matter stay as they are, and go with their connections.
     pub async fn flush_owed(self: &Arc<Self>) {
-        let sessions: Vec<Arc<Session>> = self.registry.lock().sessions.values().cloned().collect();
+        let (sessions, ending) = {
+            let registry = self.registry.lock();
+            let sessions: Vec<Arc<Session>> = registry.sessions.values().cloned().collect();
+            let ending: Vec<Arc<Session>> = registry.ending.values().filter_map(Weak::upgrade).collect();
+            (sessions, ending)
+        };
         for session in sessions {
-            // A session that is gone owes nothing any more.
-            if let Ok(turn) = session.turn(self.clone()).await {
-                turn.flush_owed().await;
+            match session.turn(self.clone()).await {
+                Ok(turn) => turn.flush_owed().await,
+                // A session that is gone owes nothing any more.
+                Err(Error::SessionLost { .. }) => {}
+                Err(error) => tracing::error!(%error, "a client's unflushed operations could not be looked at"),
             }
+        }
+        for session in ending {
+            session.come_to_an_end(self.database.clone()).await;
         }
     }
 

@@ -204,7 +204,7 @@ impl Session {
 
     /// After the session was closed: a flush under way keeps its block to the end, what is left is dropped, and an
     /// outcome that is open is settled, so that nothing of this session can still land behind its client's back.
-    async fn come_to_an_end(self: Arc<Self>, database: Arc<Database>) {
+    pub(crate) async fn come_to_an_end(self: Arc<Self>, database: Arc<Database>) {
         let mut pause = SETTLE_PAUSE;
         while let Err(error) = self.ended(&database).await {
             tracing::warn!(%error, "the last flush of a closed session is still open, asking again");

@@ -292,6 +292,28 @@ async fn timers_end_with_their_blocks() {
     until(|| async { tasks() <= before }).await;
 }
 
+/// The node stops while an automatic flush runs whose client has just gone.
+#[tokio::test(start_paused = true)]
+async fn s18_a_node_that_stops_waits_for_the_flushes_of_sessions_that_have_closed() {
+    for identifier in [true, false] {
+        let node = node(on()).await;
+        let client = if identifier { node.client() } else { node.client_on(node.connect(), 0) };
+        client.insert(&[(1, 1)]).await;
+        node.meta.stop_at(Call::Commit);
+        node.meta.stopped().await;
+        client.disconnect();
+        let stopping = tokio::spawn({
+            let ingest = node.ingest.clone();
+            async move { ingest.flush_owed().await }
+        });
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        assert!(!stopping.is_finished());
+        node.meta.resume();
+        stopping.await.unwrap();
+        assert_eq!(node.rows(FILMS).await, [(1, 1)]);
+    }
+}
+
 /// Counts what counters count.
 #[derive(Debug, Default)]
 struct Counters(Mutex<HashMap<String, Arc<AtomicU64>>>);
