@@ -3,7 +3,6 @@
 import concurrent.futures
 import hashlib
 
-import grpc
 import pytest
 from pymilvus.grpc_gen import milvus_pb2
 
@@ -204,10 +203,20 @@ def s37_names_have_a_limit(server, collection, new_raw, name, good):
         raw.flush_named(name, collection)
         assert raw.count(collection) == 1
     else:
-        with pytest.raises((StatusError, grpc.RpcError), match="128"):
-            raw.flush_named(name, collection)
+        for call in (lambda: raw.flush_named(name, collection), lambda: raw.flush_outcome(name)):
+            with pytest.raises(StatusError, match="128") as raised:
+                call()
+            assert raised.value.code == 1100
         raw.flush(collection)
         assert raw.count(collection) == 1
+
+
+def s37_an_empty_name_is_no_name(server, collection, new_raw):
+    """Two clients that send one have nothing in common."""
+    for number, raw in enumerate([new_raw(server.address), new_raw(server.address)], start=1):
+        raw.insert(collection, [number], [data.vector(number)])
+        raw.flush(collection, metadata={"redkite-flush-id-bin": b""})
+        assert raw.count(collection) == number
 
 
 def s37_outcomes_survive_kill9(new_server, new_client, new_raw):

@@ -10,7 +10,7 @@ use redkite_table::Database;
 use redkite_types::CollectionId;
 
 use crate::identity::{Identities, Identity};
-use crate::names::NamesInFlight;
+use crate::names::{NamesInFlight, check_length};
 use crate::session::{Session, Turn};
 use crate::{ClientId, ConnectionId, Error, IngestOptions, Result};
 
@@ -148,6 +148,7 @@ impl Ingest {
 
     /// Whether the flush of that name was committed. Final: one that was not can no longer be.
     pub async fn flush_outcome(&self, name: &[u8]) -> Result<bool> {
+        check_length(name)?;
         // One that runs here is likely the one asked about: let it finish rather than fail it.
         let waited = tokio::time::timeout(OUTCOME_PATIENCE, self.names.wait(name)).await;
         if waited.is_err() {

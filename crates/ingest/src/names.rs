@@ -1,10 +1,23 @@
-//! Flushes with a client's name that run on this node: a resend waits for the first one instead of racing it.
+//! The names clients give flushes, and those that run on this node: a resend waits for the first one instead of racing it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
+
+use crate::{Error, Result};
+
+/// Longest name a client may give a flush, in bytes.
+const FLUSH_NAME_BYTES_MAX: usize = 128;
+
+/// Refuses a name that is too long, before it becomes part of a key.
+pub(crate) fn check_length(name: &[u8]) -> Result<()> {
+    match name.len() {
+        0..=FLUSH_NAME_BYTES_MAX => Ok(()),
+        length => Err(Error::FlushNameTooLong { limit: FLUSH_NAME_BYTES_MAX, length }),
+    }
+}
 
 /// Named flushes under way.
 #[derive(Debug, Default)]

@@ -21,14 +21,13 @@ use tokio::time::Instant;
 
 use crate::block::{Block, BlockOp};
 use crate::flush::{Failure, flush, named_before, upload_early};
+use crate::names::check_length;
 use crate::{ClientId, Error, Ingest, Result};
 use auto_flush::Policy;
 
 /// Pause before an open outcome is asked for again where no client asks; doubles up to the second.
 const SETTLE_PAUSE: Duration = Duration::from_millis(100);
 const SETTLE_PAUSE_MAX: Duration = Duration::from_secs(5);
-/// Longest name a client may give a flush, in bytes.
-pub const FLUSH_NAME_BYTES_MAX: usize = 128;
 
 /// One client of this node.
 #[derive(Debug)]
@@ -410,9 +409,7 @@ impl Turn {
     }
 
     async fn flush_named(&mut self, name: Vec<u8>) -> Result<Flushed> {
-        if name.len() > FLUSH_NAME_BYTES_MAX {
-            return Err(Error::FlushNameTooLong { limit: FLUSH_NAME_BYTES_MAX, length: name.len() });
-        }
+        check_length(&name)?;
         let ingest = self.ingest.clone();
         let _running = ingest.names().enter(&name).await;
         let committer = &ingest.database().committer;

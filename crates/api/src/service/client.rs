@@ -26,13 +26,16 @@ fn text<'m>(metadata: &'m MetadataMap, key: &str) -> Option<&'m str> {
     metadata.get(key).and_then(|value| value.to_str().ok()).filter(|text| !text.is_empty())
 }
 
-/// The client's name for a flush.
+/// The client's name for a flush; an empty one is none.
 pub(super) fn flush_name(metadata: &MetadataMap) -> WireResult<Option<Vec<u8>>> {
-    if let Some(value) = metadata.get_bin(FLUSH_ID_BINARY) {
-        let bytes = value.to_bytes().map_err(|_| invalid_parameter(format!("{FLUSH_ID_BINARY} is not base64")))?;
-        return Ok(Some(bytes.to_vec()));
-    }
-    Ok(metadata.get(FLUSH_ID).map(|value| value.as_bytes().to_vec()).filter(|name| !name.is_empty()))
+    let binary = match metadata.get_bin(FLUSH_ID_BINARY) {
+        None => None,
+        Some(value) => {
+            Some(value.to_bytes().map_err(|_| invalid_parameter(format!("{FLUSH_ID_BINARY} is not base64")))?.to_vec())
+        }
+    };
+    let text = metadata.get(FLUSH_ID).map(|value| value.as_bytes().to_vec());
+    Ok(binary.into_iter().chain(text).find(|name| !name.is_empty()))
 }
 
 /// What the headers ask of a flush.
@@ -45,4 +48,31 @@ pub(super) fn flush_request(metadata: &MetadataMap) -> WireResult<FlushRequest> 
         }
     };
     Ok(FlushRequest { name: flush_name(metadata)?, block_ops })
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::metadata::{MetadataKey, MetadataValue};
+
+    use super::*;
+
+    fn name(text: Option<&'static str>, binary: Option<&[u8]>) -> Option<Vec<u8>> {
+        let mut metadata = MetadataMap::new();
+        if let Some(text) = text {
+            metadata.insert(FLUSH_ID, MetadataValue::from_static(text));
+        }
+        if let Some(binary) = binary {
+            metadata.insert_bin(MetadataKey::from_static(FLUSH_ID_BINARY), MetadataValue::from_bytes(binary));
+        }
+        flush_name(&metadata).unwrap()
+    }
+
+    #[test]
+    fn s37_an_empty_name_is_no_name() {
+        assert_eq!(name(None, None), None);
+        assert_eq!(name(Some(""), Some(b"")), None);
+        assert_eq!(name(Some("a"), Some(b"")), Some(b"a".to_vec()));
+        assert_eq!(name(Some("a"), None), Some(b"a".to_vec()));
+        assert_eq!(name(Some("a"), Some(b"\0\xff")), Some(b"\0\xff".to_vec()));
+    }
 }

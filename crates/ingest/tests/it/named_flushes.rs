@@ -265,5 +265,8 @@ async fn s37_names_are_any_bytes_but_not_too_many() {
     a.insert(&[(1, 1)]).await;
     let long = FlushRequest { name: Some(vec![7; 129]), block_ops: None };
     assert!(matches!(a.flush_with(long).await, Err(Error::FlushNameTooLong { limit: 128, length: 129 })));
+    // Nor is it asked for, as asking puts a key.
+    let asked = a.node.ingest.flush_outcome(&[7; 129]).await;
+    assert!(matches!(asked, Err(Error::FlushNameTooLong { limit: 128, length: 129 })), "{asked:?}");
     assert_eq!(a.try_flush().await.unwrap().ops, 1);
 }
