@@ -78,7 +78,7 @@ pub enum Error {
     },
     /// Too much is buffered.
     #[error(
-        "the unflushed operations of all clients would exceed session.memory_hard ({limit} bytes); \
+        "the unflushed operations and waiting writes of all clients would exceed session.memory_hard ({limit} bytes); \
          what was buffered stays, flush before inserting more"
     )]
     MemoryExhausted {

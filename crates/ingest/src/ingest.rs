@@ -11,7 +11,7 @@ use redkite_types::CollectionId;
 
 use crate::identity::{Identities, Identity};
 use crate::names::{NamesInFlight, check_length};
-use crate::session::{Session, Turn};
+use crate::session::{Buffered, Session, Turn};
 use crate::{ClientId, ConnectionId, Error, IngestOptions, Result};
 
 /// Closed sessions remembered before those that have come to their end are swept out.
@@ -122,6 +122,12 @@ impl Ingest {
         }
     }
 
+    /// The client's turn for a write whose request takes `bytes`. Requests that wait count in `session.memory_hard`, too.
+    pub async fn turn_to_write(self: &Arc<Self>, client: ClientId, bytes: usize) -> Result<Turn> {
+        let request = Buffered::within(self.options.memory_hard_bytes, self.buffered.clone(), bytes as u64)?;
+        Ok(self.turn(client).await?.holding(request))
+    }
+
     /// After the client dropped a collection: what it had not flushed for that goes with it.
     pub async fn dropped(self: &Arc<Self>, client: ClientId, collection: CollectionId) -> Result<()> {
         let Some(session) = self.registry.lock().sessions.get(&client).cloned() else { return Ok(()) };
@@ -185,7 +191,7 @@ impl Ingest {
         self.registry.lock().sessions.len()
     }
 
-    /// Bytes all blocks hold.
+    /// Bytes that all blocks and the writes that wait for their turn hold.
     pub fn buffered_bytes(&self) -> u64 {
         self.buffered.load(std::sync::atomic::Ordering::Relaxed)
     }

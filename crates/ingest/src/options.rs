@@ -13,7 +13,8 @@ pub struct IngestOptions {
     pub flush_limit_bytes: u64,
     /// `session.memory_soft`: a block larger than this has its finished rows uploaded early, still invisible.
     pub memory_soft_bytes: u64,
-    /// `session.memory_hard`: all blocks of the node together hold at most this; writes beyond it are refused.
+    /// `session.memory_hard`: all blocks of the node and the writes that wait for their turn together hold at most this;
+    /// writes beyond it are refused.
     pub memory_hard_bytes: u64,
     /// `session.idle_timeout`: a session without requests for so long is dropped as if disconnected.
     pub idle_timeout: Duration,

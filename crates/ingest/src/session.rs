@@ -77,14 +77,23 @@ struct Glance {
     last_used: Instant,
 }
 
-/// A session's share of the node's buffered bytes; given back when dropped.
+/// A share of the node's buffered bytes: a session's block, or a write that waits for its turn. Given back when dropped.
 #[derive(Debug)]
-struct Buffered {
+pub(crate) struct Buffered {
     total: Arc<AtomicU64>,
     bytes: u64,
 }
 
 impl Buffered {
+    /// A share of `bytes`, unless all shares together would exceed the limit.
+    pub(crate) fn within(limit: u64, total: Arc<AtomicU64>, bytes: u64) -> Result<Self> {
+        let fits = |held: u64| held.checked_add(bytes).filter(|held| *held <= limit);
+        match total.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits) {
+            Ok(_) => Ok(Self { total, bytes }),
+            Err(_) => Err(Error::MemoryExhausted { limit }),
+        }
+    }
+
     fn set(&mut self, bytes: u64) {
         self.total.fetch_add(bytes, Ordering::Relaxed);
         self.total.fetch_sub(self.bytes, Ordering::Relaxed);
@@ -243,7 +252,7 @@ impl Session {
         let state = self.state.clone().lock_owned().await;
         self.predecessors_ended(ingest.database()).await?;
         self.check_open()?;
-        let mut turn = Turn { ingest, session: self, state };
+        let mut turn = Turn { ingest, session: self, state, request: None };
         turn.settle().await?;
         Ok(turn)
     }
@@ -266,9 +275,16 @@ pub struct Turn {
     ingest: Arc<Ingest>,
     session: Arc<Session>,
     state: OwnedMutexGuard<State>,
+    /// The share of the write that the turn was asked for.
+    request: Option<Buffered>,
 }
 
 impl Turn {
+    /// Keeps the share of a write until that is submitted or given up.
+    pub(crate) fn holding(self, request: Buffered) -> Self {
+        Self { request: Some(request), ..self }
+    }
+
     /// The unflushed operations, in order.
     pub fn block(&self) -> &Block {
         &self.state.block
@@ -311,6 +327,8 @@ impl Turn {
         self.state.block.push(op);
         self.state.policy.join(policy);
         self.changed();
+        // The operation has taken its place.
+        self.request = None;
         // Only now: whoever closes the session says so first and then looks at what is in it.
         if let Err(error) = self.session.check_open() {
             self.take_back();
@@ -338,8 +356,9 @@ impl Turn {
         if self.state.block.bytes() + bytes > soft && !self.state.block.is_empty() {
             self.upload_early().await;
         }
-        let buffered = self.state.buffered.total.load(Ordering::Relaxed);
-        if buffered + bytes > hard {
+        let request = self.request.as_ref().map_or(0, |request| request.bytes);
+        let others = self.state.buffered.total.load(Ordering::Relaxed).saturating_sub(request);
+        if others + bytes > hard {
             return Err(Error::MemoryExhausted { limit: hard });
         }
         Ok(())

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use prost::Message;
 use redkite_expr::Predicate;
 use redkite_ingest::Turn;
 use redkite_ingest::block::{BlockOp, OpKind};
@@ -15,7 +16,7 @@ use crate::proto::milvus as wire;
 use crate::status::{WireResult, invalid_parameter};
 
 pub(super) async fn delete(shared: &Shared, call: Call<wire::DeleteRequest>) -> WireResult<wire::MutationResult> {
-    let turn = shared.ingest.turn(call.client).await?;
+    let turn = shared.ingest.turn_to_write(call.client, call.message.encoded_len()).await?;
     let request = call.message;
     check_partitions([request.partition_name.as_str()])?;
     check_namespace(request.namespace.as_deref())?;

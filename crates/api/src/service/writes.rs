@@ -1,5 +1,6 @@
 //! Inserts and upserts: rows go into the client's block.
 
+use prost::Message;
 use redkite_ingest::block::{BlockOp, OpKind};
 use redkite_table::entry::CollectionRecord;
 use redkite_types::{DataType, ErrorKind, Keys};
@@ -18,7 +19,7 @@ const INLINE_BYTES_MAX: usize = 256 * 1024;
 
 pub(super) async fn insert(shared: &Shared, call: Call<wire::InsertRequest>) -> WireResult<wire::MutationResult> {
     // The turn first: a client's operations take effect in the order they arrived (S06).
-    let turn = shared.ingest.turn(call.client).await?;
+    let turn = shared.ingest.turn_to_write(call.client, call.message.encoded_len()).await?;
     let request = call.message;
     check_partitions([request.partition_name.as_str()])?;
     check_namespace(request.namespace.as_deref())?;
@@ -45,7 +46,7 @@ pub(super) async fn insert(shared: &Shared, call: Call<wire::InsertRequest>) -> 
 }
 
 pub(super) async fn upsert(shared: &Shared, call: Call<wire::UpsertRequest>) -> WireResult<wire::MutationResult> {
-    let turn = shared.ingest.turn(call.client).await?;
+    let turn = shared.ingest.turn_to_write(call.client, call.message.encoded_len()).await?;
     let request = call.message;
     check_partitions([request.partition_name.as_str()])?;
     check_namespace(request.namespace.as_deref())?;
@@ -108,7 +109,7 @@ async fn to_batch(
     rows: u32,
     keys: KeySource,
 ) -> WireResult<arrow_array::RecordBatch> {
-    let bytes: usize = data.iter().map(prost::Message::encoded_len).sum();
+    let bytes: usize = data.iter().map(Message::encoded_len).sum();
     if bytes <= INLINE_BYTES_MAX {
         return rows_to_batch(&record.schema, data, rows, keys);
     }

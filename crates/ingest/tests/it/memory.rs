@@ -3,8 +3,9 @@
 use redkite_ingest::{Error, IngestOptions};
 use redkite_types::ErrorKind;
 
+use crate::faulty_meta::Call;
 use crate::plain::{Plain, Row, Write};
-use crate::world::{FILMS, Node, Stores};
+use crate::world::{FILMS, Node, Stores, op};
 
 /// Every operation but the first finds the block too large and uploads what is there.
 async fn tiny_memory() -> Node {
@@ -143,6 +144,46 @@ async fn beyond_the_hard_limit_writes_are_refused_and_what_was_buffered_stays() 
     other.insert(&[(77, 7)]).await;
     other.flush().await;
     assert_eq!(node.rows(FILMS).await.len() as i64, accepted + 1);
+}
+
+/// Requests are in memory while they wait, be it behind one flush and a thousand at a time.
+#[tokio::test(start_paused = true)]
+async fn writes_that_wait_for_their_turn_count_in_the_hard_limit() {
+    let options = IngestOptions { memory_hard_bytes: 10_000, ..IngestOptions::default() };
+    let node = Stores::new().await.node_with(1, options).await;
+    node.create(FILMS).await;
+    let (client, other) = (node.client(), node.client());
+    client.insert(&[(1, 1)]).await;
+    node.meta.stop_at(Call::Commit);
+    let flushing = tokio::spawn({
+        let client = client.clone();
+        async move { client.try_flush().await }
+    });
+    node.meta.stopped().await;
+    let waiting = tokio::spawn({
+        let (ingest, client) = (node.ingest.clone(), client.id);
+        async move { ingest.turn_to_write(client, 6_000).await }
+    });
+    tokio::task::yield_now().await;
+    for client in [&other, &client] {
+        let error = node.ingest.turn_to_write(client.id, 6_000).await.unwrap_err();
+        assert!(matches!(error, Error::MemoryExhausted { limit: 10_000 }), "{error}");
+    }
+    node.meta.resume();
+    flushing.await.unwrap().unwrap();
+    let turn = waiting.await.unwrap().unwrap();
+    assert_eq!(node.ingest.buffered_bytes(), 6_000);
+    // The operation takes the place of its request: both together would be too much.
+    let record = node.collection(FILMS).await.record().unwrap().clone();
+    let rows: Vec<Row> = (0..250).map(|key| (key, 0)).collect();
+    turn.submit(op(&record, &Write::Insert(rows))).await.unwrap();
+    let held = node.ingest.buffered_bytes();
+    assert!((6_000..10_000).contains(&held), "{held}");
+    // A request that is given up, or never gets its turn, is forgotten.
+    drop(node.ingest.turn_to_write(other.id, 100).await.unwrap());
+    other.disconnect();
+    node.ingest.turn_to_write(other.id, 100).await.unwrap_err();
+    assert_eq!(node.ingest.buffered_bytes(), held);
 }
 
 #[tokio::test]

@@ -1,0 +1,63 @@
+//! The handlers over an engine in memory, called as the transport calls them.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use redkite_api::proto::milvus::milvus_service_server::MilvusService;
+use redkite_api::proto::milvus::{DeleteRequest, InsertRequest, MutationResult, UpsertRequest};
+use redkite_api::server::{ConnectionId, ConnectionInfo};
+use redkite_api::service::MilvusServer;
+use redkite_ingest::IngestOptions;
+use tonic::{Code, Request, Response, Status};
+
+use crate::faulty_meta::Call;
+use crate::world::{Client, FILMS, Node, Stores};
+
+/// A request of a client of the engine.
+fn request<T>(client: &Client, message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+    request.extensions_mut().insert(ConnectionInfo { id: ConnectionId(client.id.connection.0), peer });
+    request.metadata_mut().insert("identifier", client.id.identifier.to_string().parse().unwrap());
+    request
+}
+
+fn server(node: &Node) -> MilvusServer {
+    MilvusServer::new(node.ingest.clone())
+}
+
+/// A write of 6,000 bytes into a collection that is not there.
+async fn large_write(client: Client, kind: &'static str) -> Result<Response<MutationResult>, Status> {
+    let (server, collection_name) = (server(&client.node), "x".repeat(6_000));
+    match kind {
+        "insert" => server.insert(request(&client, InsertRequest { collection_name, ..Default::default() })).await,
+        "upsert" => server.upsert(request(&client, UpsertRequest { collection_name, ..Default::default() })).await,
+        _ => server.delete(request(&client, DeleteRequest { collection_name, ..Default::default() })).await,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn writes_that_wait_for_their_turn_are_bounded() {
+    for kind in ["insert", "upsert", "delete"] {
+        let options = IngestOptions { memory_hard_bytes: 10_000, ..IngestOptions::default() };
+        let node = Stores::new().await.node_with(1, options).await;
+        node.create(FILMS).await;
+        let client = node.client();
+        client.insert(&[(1, 1)]).await;
+        node.meta.stop_at(Call::Commit);
+        let flushing = tokio::spawn({
+            let client = client.clone();
+            async move { client.try_flush().await }
+        });
+        node.meta.stopped().await;
+        let waiting = tokio::spawn(large_write(client.clone(), kind));
+        tokio::task::yield_now().await;
+        let refused = tokio::spawn(large_write(client.clone(), kind));
+        tokio::task::yield_now().await;
+        node.meta.resume();
+        flushing.await.unwrap().unwrap();
+        assert_eq!(waiting.await.unwrap().unwrap().into_inner().status.unwrap().code, 100, "{kind}");
+        let status = refused.await.unwrap().unwrap_err();
+        assert_eq!(status.code(), Code::ResourceExhausted, "{kind}");
+        assert!(status.message().contains("session.memory_hard"), "{kind}: {status}");
+    }
+}
