@@ -15,6 +15,7 @@ mod error;
 pub mod flush;
 mod identity;
 mod ingest;
+mod matching;
 mod names;
 mod options;
 pub mod session;

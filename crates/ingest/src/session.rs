@@ -13,14 +13,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use redkite_table::Database;
+use redkite_expr::Predicate;
 use redkite_table::commit::NamedFlush;
+use redkite_table::{Collection, Database};
 use redkite_types::{CollectionId, CommitId, Revision};
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::Instant;
 
 use crate::block::{Block, BlockOp};
 use crate::flush::{Failure, flush, named_before, upload_early};
+use crate::matching::count_matching;
 use crate::names::check_length;
 use crate::{ClientId, Error, Ingest, Result};
 use auto_flush::Policy;
@@ -288,6 +290,13 @@ impl Turn {
     /// The unflushed operations, in order.
     pub fn block(&self) -> &Block {
         &self.state.block
+    }
+
+    /// Rows that a delete by `predicate` takes with it, by what is in `collection` and in the block now.
+    pub async fn count_matching(&self, collection: &Arc<Collection>, predicate: &Arc<Predicate>) -> Result<u64> {
+        let id = collection.record()?.id;
+        let ops = self.state.block.ops().iter().filter(|op| op.collection == id).cloned().collect();
+        count_matching(self.ingest.database(), collection, ops, predicate).await
     }
 
     /// Learns the outcome of the last flush if that is still open.

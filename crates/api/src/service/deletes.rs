@@ -3,13 +3,10 @@
 use std::sync::Arc;
 
 use prost::Message;
-use redkite_expr::Predicate;
-use redkite_ingest::Turn;
 use redkite_ingest::block::{BlockOp, OpKind};
-use redkite_types::CollectionId;
 
 use super::errors::filter_error;
-use super::{Call, Resolved, Shared};
+use super::{Call, Shared};
 use crate::convert::params::{check_namespace, check_partitions};
 use crate::convert::templates::templates;
 use crate::proto::milvus as wire;
@@ -33,37 +30,18 @@ pub(super) async fn delete(shared: &Shared, call: Call<wire::DeleteRequest>) -> 
         return Err(invalid_parameter(what));
     }
     let predicate = Arc::new(predicate);
-    let count = matching(shared, &turn, &resolved, &predicate, record.id).await?;
+    // What the client is told it deletes: the keys it named, or the rows its filter matches now, those it has inserted
+    // and not flushed included. What is removed in the end is what matches when the block is flushed.
+    let count = match predicate.exact_keys() {
+        Some(keys) => keys.len() as u64,
+        None => turn.count_matching(&resolved.collection, &predicate).await?,
+    };
     let op = BlockOp { collection: record.id, record, kind: OpKind::Delete { predicate, text } };
     turn.submit(op).await?;
     Ok(wire::MutationResult {
         acknowledged: true,
-        delete_cnt: count,
+        delete_cnt: i64::try_from(count).unwrap_or(i64::MAX),
         timestamp: shared.timestamps.next(),
         ..Default::default()
     })
-}
-
-/// What the client is told it deletes: the keys it named, or the rows its filter matches now, those it has inserted and
-/// not flushed included. What is removed in the end is what matches when the block is flushed.
-async fn matching(
-    shared: &Shared,
-    turn: &Turn,
-    resolved: &Resolved,
-    predicate: &Arc<Predicate>,
-    collection: CollectionId,
-) -> WireResult<i64> {
-    if let Some(keys) = predicate.exact_keys() {
-        return Ok(i64::try_from(keys.len()).unwrap_or(i64::MAX));
-    }
-    let committed = redkite_query::count(&shared.database, &resolved.collection, predicate).await?;
-    let mut buffered = 0;
-    for op in turn.block().ops().iter().filter(|op| op.collection == collection) {
-        let (OpKind::Insert(batch) | OpKind::Upsert(batch) | OpKind::Replace { batch, .. }) = &op.kind else {
-            continue;
-        };
-        let columns = redkite_expr::BatchColumns::new(batch, &op.record.schema);
-        buffered += predicate.evaluate(&columns).map_err(redkite_table::Error::from)?.count_set_bits() as u64;
-    }
-    Ok(i64::try_from(committed + buffered).unwrap_or(i64::MAX))
 }

@@ -25,6 +25,33 @@ fn server(node: &Node) -> MilvusServer {
     MilvusServer::new(node.ingest.clone())
 }
 
+async fn delete(client: &Client, filter: &str) -> MutationResult {
+    let message = DeleteRequest { collection_name: FILMS.into(), expr: filter.into(), ..Default::default() };
+    server(&client.node).delete(request(client, message)).await.unwrap().into_inner()
+}
+
+#[tokio::test]
+async fn s40_a_delete_by_filter_tells_how_many_rows_it_takes_with_it() {
+    for memory_soft_bytes in [1, 1 << 20] {
+        let options = IngestOptions { memory_soft_bytes, ..IngestOptions::default() };
+        let node = Stores::new().await.node_with(1, options).await;
+        node.create(FILMS).await;
+        let client = node.client();
+        client.insert(&[(1, 10), (2, 20)]).await;
+        client.flush().await;
+        // Committed rows, and of the block one of memory and one that is uploaded when the limit is tiny.
+        client.insert(&[(3, 10)]).await;
+        client.insert(&[(4, 20)]).await;
+        let counts = [("tag == 10", 2), ("tag >= 10", 2), ("tag >= 10", 0), ("id in [1, 2, 77]", 3)];
+        for (filter, count) in counts {
+            let answer = delete(&client, filter).await;
+            assert_eq!((answer.status.unwrap().code, answer.delete_cnt), (0, count), "{filter}");
+        }
+        client.flush().await;
+        assert!(node.rows(FILMS).await.is_empty());
+    }
+}
+
 /// A write of 6,000 bytes into a collection that is not there.
 async fn large_write(client: Client, kind: &'static str) -> Result<Response<MutationResult>, Status> {
     let (server, collection_name) = (server(&client.node), "x".repeat(6_000));

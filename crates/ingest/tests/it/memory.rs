@@ -5,7 +5,7 @@ use redkite_types::ErrorKind;
 
 use crate::faulty_meta::Call;
 use crate::plain::{Plain, Row, Write};
-use crate::world::{FILMS, Node, Stores, op};
+use crate::world::{FILMS, Node, Stores, filter, op};
 
 /// Every operation but the first finds the block too large and uploads what is there.
 async fn tiny_memory() -> Node {
@@ -58,6 +58,50 @@ async fn later_operations_reach_rows_uploaded_early() {
                 client.flush().await;
                 assert_eq!(node.rows(FILMS).await, plain.sorted(), "after {:?}", &writes[..flush_after]);
             }
+        }
+        client.flush().await;
+        assert_eq!(node.rows(FILMS).await, plain.sorted());
+    }
+}
+
+/// What a delete by filter is said to take with it is what is there: committed, in the block, or uploaded early.
+#[tokio::test]
+async fn rows_that_a_delete_matches_are_counted_as_the_block_leaves_them() {
+    use Write::{DeleteKeys, DeleteTags, Insert, Upsert};
+    let writes = [
+        DeleteTags(0, 2),
+        Insert(vec![(1, 1), (2, 2), (3, 3)]),
+        DeleteTags(2, 3),
+        DeleteTags(1, 4),
+        DeleteTags(0, 100),
+        Insert(vec![(1, 11), (7, 12)]),
+        DeleteKeys(vec![1]),
+        Upsert(vec![(8, 13), (9, 14)]),
+        DeleteTags(10, 14),
+        DeleteTags(10, 15),
+        Insert(vec![(9, 15)]),
+        DeleteTags(0, 100),
+    ];
+    let old: [Row; 5] = [(1, 0), (2, 1), (5, 4), (9, 14), (8, 200)];
+    for memory_soft_bytes in [1, 1 << 20] {
+        let options = IngestOptions { memory_soft_bytes, ..IngestOptions::default() };
+        let node = Stores::new().await.node_with(1, options).await;
+        node.create(FILMS).await;
+        let client = node.client();
+        let mut plain = Plain(old.to_vec());
+        client.insert(&old).await;
+        client.flush().await;
+        let collection = node.collection(FILMS).await;
+        for write in &writes {
+            let before = plain.0.len();
+            plain.apply(write);
+            if let DeleteTags(..) = write {
+                let filter = filter(&collection.record().unwrap().schema, &write.filter());
+                let turn = node.ingest.turn(client.id).await.unwrap();
+                let matching = turn.count_matching(&collection, &filter).await.unwrap();
+                assert_eq!(matching as usize, before - plain.0.len(), "{write:?}");
+            }
+            client.films(write.clone()).await;
         }
         client.flush().await;
         assert_eq!(node.rows(FILMS).await, plain.sorted());
