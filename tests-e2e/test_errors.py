@@ -299,6 +299,19 @@ def test_limits_of_query(raw, collection):
         fails(1100, "limit", raw.call, "Query", query_request(collection, limit=limit))
 
 
+def test_answers_too_large_are_refused(raw, client):
+    """A hundred vectors, each asked for three hundred times."""
+    name = data.create(client, dim=2048)
+    vectors = [data.vector(key, 2048) for key in range(100)]
+    raw.insert(name, range(100), vectors)
+    raw.flush(name)
+    error = fails(1100, "exceed", raw.call, "Search", search_request(name, vectors * 3, limit=100, output=["vector"]))
+    assert str(100 * 1024 * 1024) in error.message and "fewer" in error.message
+    # What does not exceed it is answered.
+    raw.call("Search", search_request(name, vectors, limit=100))
+    raw.call("Query", query_request(name, output=["vector"]))
+
+
 def test_unknown_output_fields(client):
     name = data.create(client, dynamic=False)
     fails(1100, "field nowhere not exist", client.query, name, filter="id == 1", output_fields=["nowhere"])

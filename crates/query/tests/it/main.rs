@@ -18,3 +18,4 @@ mod lookups;
 mod other_schemas;
 mod reopening;
 mod searches;
+mod too_large;
