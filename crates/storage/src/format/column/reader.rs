@@ -262,7 +262,7 @@ pub(super) fn decode_batch(
     }
     let batch = message.header_as_record_batch().ok_or("not a record batch")?;
     let body = whole.slice(block.message_len..);
-    check_record_batch(&batch, &body, rows, compressed)?;
+    check_record_batch(&batch, &body, rows, compressed, offset_buffers(schema.field(0).data_type()))?;
     let body = Buffer::from(body);
     let no_dictionaries = HashMap::new();
     let version = message.version();
@@ -272,11 +272,23 @@ pub(super) fn decode_batch(
     Ok(batch.column(0).clone())
 }
 
+/// Which buffers of a column hold 32-bit offsets: Arrow takes it for granted that they are whole.
+fn offset_buffers(data_type: &arrow_schema::DataType) -> &'static [usize] {
+    use arrow_schema::DataType::{List, Utf8};
+    match data_type {
+        Utf8 => &[1],
+        List(item) if *item.data_type() == Utf8 => &[1, 3],
+        List(_) => &[1],
+        _ => &[],
+    }
+}
+
 fn check_record_batch(
     batch: &RecordBatch<'_>,
     body: &[u8],
     rows: usize,
     compressed: bool,
+    offsets: &[usize],
 ) -> std::result::Result<(), String> {
     if batch.length() != rows as i64 {
         return Err(format!("{} rows, not {rows}", batch.length()));
@@ -294,15 +306,21 @@ fn check_record_batch(
     if nodes.iter().any(|node| !node_fits(node.length(), node.null_count())) {
         return Err("a field node does not fit".to_owned());
     }
-    for buffer in batch.buffers().ok_or("no buffers")?.iter() {
+    for (at, buffer) in batch.buffers().ok_or("no buffers")?.iter().enumerate() {
         let (offset, length) = (usize::try_from(buffer.offset()), usize::try_from(buffer.length()));
         let bytes = offset.ok().zip(length.ok()).and_then(|(offset, length)| slice_at(body, offset, length));
         let bytes = bytes.ok_or("a buffer does not fit")?;
+        let mut plain_len = bytes.len();
         if compressed && !bytes.is_empty() {
             let unpacked = i64_at(bytes, 0).ok_or("a compressed buffer is too short")?;
             if !(-1..=bytes.len() as i64 * LZ4_RATIO_MAX).contains(&unpacked) {
                 return Err(format!("a buffer of {} bytes cannot unpack to {unpacked}", bytes.len()));
             }
+            // -1: it is not compressed after all.
+            plain_len = usize::try_from(unpacked).unwrap_or(bytes.len() - size_of::<i64>());
+        }
+        if offsets.contains(&at) && !plain_len.is_multiple_of(size_of::<i32>()) {
+            return Err(format!("offsets of {plain_len} bytes"));
         }
     }
     Ok(())
