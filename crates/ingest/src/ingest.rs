@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use redkite_table::Database;
 use redkite_types::CollectionId;
 
+use crate::group::Groups;
 use crate::identity::{Identities, Identity};
 use crate::names::{NamesInFlight, check_length};
 use crate::session::{Buffered, Session, Turn};
@@ -28,6 +29,7 @@ pub struct Ingest {
     options: IngestOptions,
     registry: Mutex<Registry>,
     names: Arc<NamesInFlight>,
+    groups: Arc<Groups>,
     buffered: Arc<AtomicU64>,
 }
 
@@ -59,6 +61,7 @@ impl Ingest {
             options,
             registry: Mutex::new(registry),
             names: Arc::default(),
+            groups: Arc::default(),
             buffered: Arc::default(),
         });
         ingest.clone().sweep_idle();
@@ -77,6 +80,10 @@ impl Ingest {
 
     pub(crate) fn names(&self) -> &Arc<NamesInFlight> {
         &self.names
+    }
+
+    pub(crate) fn groups(&self) -> &Arc<Groups> {
+        &self.groups
     }
 
     /// An identifier for `Connect` to hand out.

@@ -13,6 +13,7 @@ pub mod block;
 mod cpu;
 mod error;
 pub mod flush;
+mod group;
 mod identity;
 mod ingest;
 mod matching;

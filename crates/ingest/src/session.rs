@@ -271,6 +271,15 @@ enum Work {
     Automatic,
 }
 
+/// In which transaction a block is published.
+#[derive(Debug)]
+enum How {
+    /// In one of its own, under the client's name for it.
+    Alone(Option<NamedFlush>),
+    /// Together with automatic blocks of other clients, where it may be.
+    Together,
+}
+
 /// The right to change a session, until dropped.
 #[derive(Debug)]
 pub struct Turn {
@@ -429,7 +438,7 @@ impl Turn {
             return Err(Error::BlockOpsMismatch { client, session });
         }
         let flushed = match request.name {
-            None => self.publish(None).await,
+            None => self.publish(How::Alone(None)).await,
             Some(name) => self.flush_named(name).await,
         }?;
         self.state.counted = 0;
@@ -456,15 +465,15 @@ impl Turn {
             self.emptied();
             return Ok(Flushed { revision, ops });
         }
-        self.publish(Some(named)).await
+        self.publish(How::Alone(Some(named))).await
     }
 
     /// Publishes the whole block as one atom.
-    async fn publish(&mut self, named: Option<NamedFlush>) -> Result<Flushed> {
-        self.try_publish(named).await.map_err(|failure| self.failed(failure))
+    async fn publish(&mut self, how: How) -> Result<Flushed> {
+        self.try_publish(how).await.map_err(|failure| self.failed(failure))
     }
 
-    async fn try_publish(&mut self, named: Option<NamedFlush>) -> std::result::Result<Flushed, Failure> {
+    async fn try_publish(&mut self, how: How) -> std::result::Result<Flushed, Failure> {
         let database = self.ingest.database().clone();
         if self.state.block.is_empty() {
             let revision = database.snapshot(redkite_table::Visibility::Strong).await?.revision;
@@ -472,7 +481,10 @@ impl Turn {
         }
         let ops = self.state.block.acknowledged();
         let started = Instant::now();
-        let result = flush(&database, &self.state.block, named).await;
+        let result = match how {
+            How::Alone(named) => flush(&database, &self.state.block, named).await,
+            How::Together => self.ingest.groups().flush(&database, &self.state.block).await,
+        };
         if result.is_err() {
             metrics::counter!("redkite_flush_failures_total").increment(1);
         }

@@ -7,7 +7,7 @@ use redkite_table::entry::CollectionRecord;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use super::{SETTLE_PAUSE, SETTLE_PAUSE_MAX, Session, Turn, Unsettled, Work};
+use super::{How, SETTLE_PAUSE, SETTLE_PAUSE_MAX, Session, Turn, Unsettled, Work};
 use crate::flush::Failure;
 use crate::options::{AUTO_FLUSH_PROPERTY, FLUSH_INTERVAL_PROPERTY};
 use crate::{Error, Flushed, Ingest, IngestOptions, Result};
@@ -154,7 +154,7 @@ impl Turn {
     pub(super) async fn flush_or_drop(&mut self) -> Result<Flushed> {
         loop {
             let ops = self.state.block.acknowledged();
-            let result = self.publish(None).await;
+            let result = self.publish(How::Together).await;
             match &result {
                 Ok(_) => {}
                 // Only the operations of the collection that is gone are lost; the others may still be published.
@@ -179,7 +179,7 @@ impl Turn {
 
     /// The flush of a write that is committed before it is answered: if it fails, so does the write.
     pub(super) async fn flush_written(&mut self) -> Result<Flushed> {
-        let failure = match self.try_publish(None).await {
+        let failure = match self.try_publish(How::Together).await {
             Ok(flushed) => return Ok(flushed),
             Err(failure) => failure,
         };
