@@ -32,6 +32,7 @@ use std::time::Duration;
 use redkite_meta::{Compare, Op, Txn};
 use redkite_table::{Catalog, Database, Visibility};
 
+use crate::failpoint::step;
 use crate::{Error, Result};
 pub use sweep::sweep;
 
@@ -93,14 +94,14 @@ pub async fn collect(database: &Arc<Database>, options: &CollectOptions) -> Resu
             then: vec![Op::put(database.keys.horizon(), wanted.value())],
             otherwise: Vec::new(),
         };
-        fail::fail_point!("collect-before-horizon");
+        step("collect-before-horizon")?;
         match database.meta.txn(txn).await {
             Ok(response) if response.succeeded => horizon = wanted,
             // Another collector, or a new pin: what may go by the old horizon may still go; the rest is for the next round.
             Ok(_) | Err(redkite_meta::Error::OutcomeUnknown(_)) => horizon = database.horizon().await?,
             Err(error) => return Err(error.into()),
         }
-        fail::fail_point!("collect-after-horizon");
+        step("collect-after-horizon")?;
     }
     let mut report = CollectReport::default();
     report.add(remove::graves(database, &catalog, horizon.revision).await?);

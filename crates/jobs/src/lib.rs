@@ -9,6 +9,7 @@
 
 pub mod collect;
 mod error;
+mod failpoint;
 mod floor;
 mod maintenance;
 pub mod merge;

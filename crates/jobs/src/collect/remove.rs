@@ -10,6 +10,7 @@ use redkite_types::Revision;
 
 use super::CollectReport;
 use crate::Result;
+use crate::failpoint::step;
 
 /// Keys removed by one transaction.
 const KEYS_PER_TXN: usize = 100;
@@ -32,9 +33,9 @@ impl Garbage {
             abandoned: 0,
         };
         let paths: Vec<String> = self.files.into_iter().map(|(path, _)| path).collect();
-        fail::fail_point!("collect-before-files");
+        step("collect-before-files")?;
         database.data.delete_all(&paths).await?;
-        fail::fail_point!("collect-after-files");
+        step("collect-after-files")?;
         let mut removed = Revision::ZERO;
         for keys in self.keys.chunks(KEYS_PER_TXN) {
             let then = keys.iter().map(|key| Op::Delete(KeyRange::Exact(key.clone()))).collect();
@@ -45,7 +46,7 @@ impl Garbage {
                 Err(error) => return Err(error.into()),
             }
         }
-        fail::fail_point!("collect-after-keys");
+        step("collect-after-keys")?;
         // So that the next look does not find again what is gone.
         database.at_least(removed).await?;
         Ok(report)

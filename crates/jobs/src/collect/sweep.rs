@@ -7,13 +7,14 @@ use redkite_table::{Catalog, Database};
 use redkite_types::FragmentId;
 
 use super::{CollectReport, safe_catalog};
+use crate::failpoint::step;
 use crate::{Result, floor};
 
 /// Removes what was never committed and never can be. Lists the whole store, a collection at a time: dear on a large
 /// bucket, so it is done rarely.
 pub async fn sweep(database: &Arc<Database>) -> Result<CollectReport> {
     let floor = floor::raise_ids(database).await?;
-    fail::fail_point!("sweep-after-floor");
+    step("sweep-after-floor")?;
     let catalog = safe_catalog(database).await?;
     let mut report = CollectReport::default();
     for segment in database.data.folders(database.options.user.as_str()).await? {
@@ -37,7 +38,7 @@ pub async fn sweep(database: &Arc<Database>) -> Result<CollectReport> {
         }
         if !abandoned.is_empty() {
             tracing::info!(segment, files = abandoned.len(), %floor, "removing files that were never committed");
-            fail::fail_point!("sweep-before-files");
+            step("sweep-before-files")?;
             database.data.delete_all(&abandoned).await?;
             report.files += abandoned.len() as u64;
             report.abandoned += abandoned.len() as u64;

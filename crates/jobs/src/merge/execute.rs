@@ -13,6 +13,7 @@ use redkite_types::{FieldId, FragmentId, Revision};
 
 use super::MergePlan;
 use super::row_map::Taken;
+use crate::failpoint::step;
 use crate::pool::Pool;
 use crate::{Error, Result};
 
@@ -70,6 +71,7 @@ pub(super) async fn execute(
     for field in &record.schema.fields {
         let path = layout.path(field);
         let mut file = database.data.create(&database.object_path(&collection.segment, &path)).await?;
+        step("merge-before-file")?;
         let mut encoder = layout.encoder(field)?;
         for input in 0..readers.len() {
             for batch in 0..readers[input].0.batch_count() {

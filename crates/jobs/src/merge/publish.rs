@@ -16,6 +16,7 @@ use roaring::RoaringBitmap;
 
 use super::MergeReport;
 use super::execute::Merged;
+use crate::failpoint::step;
 use crate::pool::Pool;
 use crate::{Error, Result};
 
@@ -59,6 +60,7 @@ async fn publish_with(
         let commit_id = database.commit_id(catalog.revision.max(seen));
         let deleted = deleted_since(database, &collection, &inputs, merged, pool).await?;
         let commit = plan(database, &collection, &inputs, merged, deleted, commit_id, intents).await?;
+        step("merge-before-commit")?;
         let revision = match database.committer.commit(&commit).await {
             Ok(CommitResult::Committed(revision)) => revision,
             Ok(CommitResult::Lost { revision, floor }) => {
@@ -80,6 +82,7 @@ async fn publish_with(
             },
             Err(error) => return Err(error.into()),
         };
+        step("merge-after-commit")?;
         database.at_least(revision).await?;
         return Ok(Some(MergeReport { revision, inputs: inputs.len(), rows: merged.rows, bytes: merged.bytes }));
     }
