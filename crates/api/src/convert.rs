@@ -5,6 +5,7 @@
 //! keeps the shapes that clients rely on (see `rows_out`).
 
 pub mod keys;
+pub mod moments;
 pub mod names;
 pub mod params;
 pub mod query_vectors;

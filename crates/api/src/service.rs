@@ -26,10 +26,11 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use redkite_ingest::{ClientId, Ingest};
-use redkite_table::{Collection, Database, Visibility};
+use redkite_table::{Catalog, Collection, Database, Past, Visibility};
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response};
 
+use crate::convert::moments::{past_of, refuse_past};
 use crate::proto::common::{ConsistencyLevel, Status};
 use crate::proto::milvus as wire;
 use crate::proto::milvus::milvus_service_server::MilvusService;
@@ -95,6 +96,21 @@ impl<T> Call<T> {
 /// A collection as a request names it, on the request's snapshot.
 struct Resolved {
     collection: Arc<Collection>,
+    snapshot: Snapshot,
+}
+
+/// What keeps the files of a request's snapshot from being removed, until the request is done.
+enum Snapshot {
+    /// The present state, on the catalog it was resolved on.
+    Present { _catalog: Arc<Catalog> },
+    /// A past state.
+    Past { _pin: Past },
+}
+
+impl Resolved {
+    fn is_past(&self) -> bool {
+        matches!(self.snapshot, Snapshot::Past { .. })
+    }
 }
 
 impl Shared {
@@ -107,10 +123,13 @@ impl Shared {
         }
     }
 
+    /// The collection of that name as it is now, to be changed or read.
     async fn resolve(&self, metadata: &MetadataMap, database: &str, name: &str) -> WireResult<Resolved> {
+        refuse_past(name)?;
         self.resolve_at(metadata, database, name, Visibility::Strong).await
     }
 
+    /// The collection of that name, now or at the moment the name tells, to be read.
     async fn resolve_at(
         &self,
         metadata: &MetadataMap,
@@ -119,16 +138,42 @@ impl Shared {
         visibility: Visibility,
     ) -> WireResult<Resolved> {
         self.check_database(metadata, database)?;
-        let catalog = self.database.snapshot(visibility).await?;
-        let collection = match catalog.collection(name) {
-            Ok(collection) => collection.clone(),
-            Err(redkite_table::Error::CollectionNotFound { .. }) => {
-                return Err(collection_not_found(DEFAULT_DATABASE, name));
-            }
-            Err(error) => return Err(error.into()),
+        let not_found = |error| match error {
+            redkite_table::Error::CollectionNotFound { .. } => collection_not_found(DEFAULT_DATABASE, name),
+            error => error.into(),
         };
-        collection.check()?;
-        Ok(Resolved { collection })
+        let resolved = match past_of(name)? {
+            Some((collection, moment)) => {
+                let past = self.database.as_of(collection, moment).await.map_err(not_found)?;
+                Resolved { collection: past.collection.clone(), snapshot: Snapshot::Past { _pin: past } }
+            }
+            None => {
+                let catalog = self.database.snapshot(visibility).await?;
+                let collection = catalog.collection(name).map_err(not_found)?.clone();
+                Resolved { collection, snapshot: Snapshot::Present { _catalog: catalog } }
+            }
+        };
+        resolved.collection.check()?;
+        Ok(resolved)
+    }
+
+    /// Reads `resolved`. If a file is missing that it names, which happens to a node that was taken for dead, once more on
+    /// a fresh snapshot, if the collection still is the same.
+    async fn read<T, F>(&self, resolved: &Resolved, name: &str, read: impl Fn(Arc<Collection>) -> F) -> WireResult<T>
+    where
+        F: Future<Output = redkite_query::Result<T>>,
+    {
+        let error = match read(resolved.collection.clone()).await {
+            Err(error) if error.is_missing_file() && !resolved.is_past() => error,
+            result => return Ok(result?),
+        };
+        tracing::warn!(%error, collection = name, "a file is missing; the request is answered from a fresh snapshot");
+        let catalog = self.database.snapshot(Visibility::Strong).await?;
+        let fresh = catalog.collection(name)?.clone();
+        if fresh.record()?.schema != resolved.collection.record()?.schema {
+            return Err(error.into());
+        }
+        Ok(read(fresh).await?)
     }
 }
 

@@ -30,6 +30,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether a file is not there that the request's snapshot names.
+    pub fn is_missing_file(&self) -> bool {
+        matches!(self, Error::Table(redkite_table::Error::Storage(redkite_storage::Error::Missing { .. })))
+    }
+
     /// What the caller should do now.
     pub fn kind(&self) -> ErrorKind {
         match self {

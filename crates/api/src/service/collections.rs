@@ -10,6 +10,7 @@ use redkite_types::{CollectionId, ErrorKind};
 use super::properties::properties;
 use super::timestamps::from_ms;
 use super::{Call, DEFAULT_DATABASE, Shared};
+use crate::convert::moments::{past_of, refuse_past};
 use crate::convert::names::check_collection_name;
 use crate::convert::schema_in::schema_from_bytes;
 use crate::convert::schema_out::schema_to_message;
@@ -68,6 +69,7 @@ pub(super) async fn drop(shared: &Shared, call: Call<wire::DropCollectionRequest
     let turn = shared.ingest.turn_if_any(call.client).await?;
     shared.check_database(&call.metadata, &call.message.db_name)?;
     let (name, client) = (call.message.collection_name, call.client);
+    refuse_past(&name)?;
     let (database, ingest) = (shared.database.clone(), shared.ingest.clone());
     to_the_end(async move {
         let id = database.newest().name_record(&name)?.map(|record| record.id);
@@ -90,8 +92,14 @@ pub(super) async fn drop(shared: &Shared, call: Call<wire::DropCollectionRequest
 
 pub(super) async fn has(shared: &Shared, call: Call<wire::HasCollectionRequest>) -> WireResult<wire::BoolResponse> {
     shared.check_database(&call.metadata, &call.message.db_name)?;
-    let catalog = shared.database.snapshot(Visibility::Strong).await?;
-    let value = catalog.name_record(&call.message.collection_name)?.is_some();
+    let name = &call.message.collection_name;
+    let value = match past_of(name)? {
+        None => shared.database.snapshot(Visibility::Strong).await?.name_record(name)?.is_some(),
+        Some((collection, moment)) => match shared.database.as_of(collection, moment).await {
+            Err(redkite_table::Error::CollectionNotFound { .. }) => false,
+            result => result.map(|_| true)?,
+        },
+    };
     Ok(wire::BoolResponse { value, ..Default::default() })
 }
 
@@ -101,8 +109,15 @@ pub(super) async fn describe(
 ) -> WireResult<wire::DescribeCollectionResponse> {
     let request = call.message;
     shared.check_database(&call.metadata, &request.db_name)?;
+    let past = match past_of(&request.collection_name)? {
+        Some((collection, moment)) => Some(shared.database.as_of(collection, moment).await?),
+        None => None,
+    };
     let catalog = shared.database.snapshot(Visibility::Strong).await?;
-    let (name, collection) = named(&catalog, &request.collection_name, request.collection_id)?;
+    let (name, collection) = match &past {
+        Some(past) => (request.collection_name, &*past.collection),
+        None => named(&catalog, &request.collection_name, request.collection_id)?,
+    };
     let record = collection.record()?;
     let pair = |(key, value): (&String, &String)| KeyValuePair { key: key.clone(), value: value.clone() };
     Ok(wire::DescribeCollectionResponse {
@@ -176,7 +191,8 @@ pub(super) async fn statistics(
     call: Call<wire::GetCollectionStatisticsRequest>,
 ) -> WireResult<wire::GetCollectionStatisticsResponse> {
     let request = call.message;
-    let resolved = shared.resolve(&call.metadata, &request.db_name, &request.collection_name).await?;
+    let name = &request.collection_name;
+    let resolved = shared.resolve_at(&call.metadata, &request.db_name, name, Visibility::Strong).await?;
     let rows = KeyValuePair { key: "row_count".into(), value: resolved.collection.live_rows().to_string() };
     Ok(wire::GetCollectionStatisticsResponse { stats: vec![rows], ..Default::default() })
 }
@@ -185,6 +201,7 @@ pub(super) async fn alter(shared: &Shared, call: Call<wire::AlterCollectionReque
     let turn = shared.ingest.turn_if_any(call.client).await?;
     let request = call.message;
     shared.check_database(&call.metadata, &request.db_name)?;
+    refuse_past(&request.collection_name)?;
     if request.properties.is_empty() && request.delete_keys.is_empty() {
         return Err(invalid_parameter("no properties to set or delete"));
     }

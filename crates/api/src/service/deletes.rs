@@ -6,6 +6,7 @@ use prost::Message;
 use redkite_ingest::block::{BlockOp, OpKind};
 
 use super::errors::filter_error;
+use super::writes::{status_of, timestamp};
 use super::{Call, Shared};
 use crate::convert::params::{check_namespace, check_partitions};
 use crate::convert::templates::templates;
@@ -37,11 +38,12 @@ pub(super) async fn delete(shared: &Shared, call: Call<wire::DeleteRequest>) -> 
         None => turn.count_matching(&resolved.collection, &predicate).await?,
     };
     let op = BlockOp { collection: record.id, record, kind: OpKind::Delete { predicate, text } };
-    turn.submit(op).await?;
+    let report = turn.submit(op).await?;
     Ok(wire::MutationResult {
         acknowledged: true,
         delete_cnt: i64::try_from(count).unwrap_or(i64::MAX),
-        timestamp: shared.timestamps.next(),
+        timestamp: timestamp(shared, report),
+        status: Some(status_of(report)),
         ..Default::default()
     })
 }

@@ -1,9 +1,11 @@
 //! Index definitions.
 
+use redkite_table::Visibility;
 use redkite_table::entry::IndexRecord;
 
 use super::collections::to_the_end;
 use super::{Call, Shared};
+use crate::convert::moments::refuse_past;
 use crate::convert::params::index_params;
 use crate::proto::common::{IndexState, KeyValuePair, Status};
 use crate::proto::milvus as wire;
@@ -40,7 +42,8 @@ pub(super) async fn describe(
     call: Call<wire::DescribeIndexRequest>,
 ) -> WireResult<wire::DescribeIndexResponse> {
     let request = call.message;
-    let resolved = shared.resolve(&call.metadata, &request.db_name, &request.collection_name).await?;
+    let name = &request.collection_name;
+    let resolved = shared.resolve_at(&call.metadata, &request.db_name, name, Visibility::Strong).await?;
     let record = resolved.collection.record()?;
     let rows = i64::try_from(resolved.collection.live_rows()).unwrap_or(i64::MAX);
     let field_name = |index: &IndexRecord| {
@@ -83,6 +86,7 @@ pub(super) async fn drop(shared: &Shared, call: Call<wire::DropIndexRequest>) ->
     let turn = shared.ingest.turn_if_any(call.client).await?;
     let request = call.message;
     shared.check_database(&call.metadata, &request.db_name)?;
+    refuse_past(&request.collection_name)?;
     let database = shared.database.clone();
     to_the_end(async move {
         let _turn = turn;

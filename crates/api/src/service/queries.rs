@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use redkite_query::QueryRequest;
+use redkite_table::Collection;
 use redkite_types::Schema;
 
 use super::errors::filter_error;
@@ -52,7 +53,11 @@ pub(super) async fn query(shared: &Shared, call: Call<wire::QueryRequest>) -> Wi
         if params.limit.is_some() {
             return Err(invalid_parameter("count entities with pagination is not allowed"));
         }
-        let count = redkite_query::count(&shared.database, &resolved.collection, &filter).await?;
+        let count = |collection: Arc<Collection>| {
+            let (shared, filter) = (&shared, &filter);
+            async move { redkite_query::count(&shared.database, &collection, filter).await }
+        };
+        let count = shared.read(&resolved, &answer.collection_name, count).await?;
         answer.fields_data = vec![count_column(i64::try_from(count).unwrap_or(i64::MAX))];
         answer.output_fields = vec![COUNT.to_owned()];
         return Ok(answer);
@@ -61,14 +66,17 @@ pub(super) async fn query(shared: &Shared, call: Call<wire::QueryRequest>) -> Wi
         return Err(invalid_parameter("empty expression should be used with limit"));
     }
     let output = Output::new(&record.schema, &request.output_fields, true)?;
-    let query = QueryRequest {
-        collection: resolved.collection.clone(),
-        filter,
-        offset: params.offset,
-        limit: params.limit,
-        fields: output.fields.clone(),
+    let query = |collection| {
+        let query = QueryRequest {
+            collection,
+            filter: filter.clone(),
+            offset: params.offset,
+            limit: params.limit,
+            fields: output.fields.clone(),
+        };
+        redkite_query::query(&shared.database, query)
     };
-    let rows = redkite_query::query(&shared.database, query).await?;
+    let rows = shared.read(&resolved, &answer.collection_name, query).await?;
     answer.fields_data = output.to_fields(&record.schema, &rows)?;
     answer.output_fields = output.names;
     Ok(answer)
@@ -89,7 +97,7 @@ pub(super) async fn resolve_for_reading(
     let visibility = visibility(level, use_default, known_level.unwrap_or_default());
     let resolved = shared.resolve_at(metadata, database, name, visibility).await?;
     let record = resolved.collection.record()?;
-    if record.released {
+    if record.released && !resolved.is_past() {
         return Err(WireError::CollectionNotLoaded { collection: name.to_owned() });
     }
     if let Some(id) = pinned_id

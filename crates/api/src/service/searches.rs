@@ -64,7 +64,8 @@ pub(super) async fn search(shared: &Shared, call: Call<wire::SearchRequest>) -> 
         window: window(&params),
         fields: output.fields.clone(),
     };
-    let hits = redkite_query::search(&shared.database, search).await?;
+    let run = |collection| redkite_query::search(&shared.database, SearchRequest { collection, ..search.clone() });
+    let hits = shared.read(&resolved, &request.collection_name, run).await?;
     let mut results = results(&record, &output, &hits, count)?;
     if let Some(decimals) = params.round_decimal {
         round(&mut results.scores, decimals);

@@ -1,6 +1,7 @@
 //! Inserts and upserts: rows go into the client's block.
 
 use prost::Message;
+use redkite_ingest::WriteReport;
 use redkite_ingest::block::{BlockOp, OpKind};
 use redkite_table::entry::CollectionRecord;
 use redkite_types::{DataType, ErrorKind, Keys};
@@ -10,9 +11,10 @@ use super::{Call, Shared};
 use crate::convert::keys::{keys_of_batch, keys_to_ids};
 use crate::convert::params::{check_namespace, check_partitions};
 use crate::convert::rows_in::{KeySource, check_row_count, keys_in_request, rows_to_batch};
+use crate::proto::common::Status;
 use crate::proto::milvus as wire;
 use crate::proto::schema::FieldData;
-use crate::status::{WireError, WireResult, engine, invalid_parameter, unsupported};
+use crate::status::{WireError, WireResult, engine, invalid_parameter, success, unsupported};
 
 /// Bytes of a request above which its rows are converted on a thread for CPU work.
 const INLINE_BYTES_MAX: usize = 256 * 1024;
@@ -34,13 +36,14 @@ pub(super) async fn insert(shared: &Shared, call: Call<wire::InsertRequest>) -> 
     let batch = to_batch(&record, request.fields_data, request.num_rows, keys).await?;
     let ids = keys_of_batch(&record.schema, &batch)?;
     let op = BlockOp { collection: record.id, record, kind: OpKind::Insert(batch) };
-    turn.submit(op).await?;
+    let report = turn.submit(op).await?;
     Ok(wire::MutationResult {
         i_ds: Some(keys_to_ids(ids)),
         succ_index: (0..request.num_rows).collect(),
         acknowledged: true,
         insert_cnt: i64::from(request.num_rows),
-        timestamp: shared.timestamps.next(),
+        timestamp: timestamp(shared, report),
+        status: Some(status_of(report)),
         ..Default::default()
     })
 }
@@ -72,15 +75,31 @@ pub(super) async fn upsert(shared: &Shared, call: Call<wire::UpsertRequest>) -> 
             (replaced, OpKind::Upsert(batch))
         }
     };
-    turn.submit(BlockOp { collection: record.id, record, kind }).await?;
+    let report = turn.submit(BlockOp { collection: record.id, record, kind }).await?;
     Ok(wire::MutationResult {
         i_ds: Some(keys_to_ids(ids)),
         succ_index: (0..request.num_rows).collect(),
         acknowledged: true,
         upsert_cnt: i64::from(request.num_rows),
-        timestamp: shared.timestamps.next(),
+        timestamp: timestamp(shared, report),
+        status: Some(status_of(report)),
         ..Default::default()
     })
+}
+
+/// Of a write that was committed before it was answered the revision it is visible from, else a timestamp as Milvus gives
+/// them.
+pub(super) fn timestamp(shared: &Shared, report: WriteReport) -> u64 {
+    report.revision.map_or_else(|| shared.timestamps.next(), |revision| revision.0.unsigned_abs())
+}
+
+/// Success; of a write that was committed before it was answered with the revision it is visible from.
+pub(super) fn status_of(report: WriteReport) -> Status {
+    let mut status = success();
+    if let Some(revision) = report.revision {
+        status.extra_info.insert("redkite_revision".to_owned(), revision.to_string());
+    }
+    status
 }
 
 /// A client that still has an older schema in its cache drops it on this error and tries again.
