@@ -395,5 +395,5 @@ def test_the_admin_command_says_what_is_wrong(new_server):
     people = run_binary("admin", "gc", "--address", address)
     assert people.returncode == 0 and "tombstones" in people.stdout
     with contextlib.suppress(OSError):
-        status, body, _ = server.get("/admin/fragments?collection=nothing")
+        status, body, _ = server.get("/admin/fragments/nothing")
         assert status == 404 and "nothing" in body

@@ -46,7 +46,7 @@ fn resolve(address: &str) -> Result<SocketAddr> {
 fn path_of(what: &str, collection: Option<&str>) -> String {
     let mut path = format!("/admin/{what}");
     if let Some(collection) = collection {
-        path.push_str("?collection=");
+        path.push('/');
         for byte in collection.bytes() {
             if byte.is_ascii_alphanumeric() || byte == b'_' {
                 path.push(char::from(byte));
@@ -125,10 +125,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_cannot_leave_the_query() {
+    fn names_cannot_leave_the_path() {
         assert_eq!(path_of("merge", None), "/admin/merge");
-        assert_eq!(path_of("merge", Some("films_1")), "/admin/merge?collection=films_1");
-        assert_eq!(path_of("merge", Some("a b&c\r\n")), "/admin/merge?collection=a%20b%26c%0D%0A");
+        assert_eq!(path_of("merge", Some("films_1")), "/admin/merge/films_1");
+        assert_eq!(path_of("merge", Some("a b&c\r\n")), "/admin/merge/a%20b%26c%0D%0A");
     }
 
     #[test]

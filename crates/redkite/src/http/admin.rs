@@ -2,15 +2,14 @@
 //!
 //! | request | does | answers |
 //! |---|---|---|
-//! | `POST /admin/merge?collection=C` | merges all that can be merged, of C or of all collections | an array, one object a collection |
+//! | `POST /admin/merge[/C]` | merges all that can be merged, of collection C or of all | an array, one object a collection |
 //! | `POST /admin/gc` | removes what nobody needs any more | an object: what was removed, and how things stand |
-//! | `GET /admin/fragments?collection=C` | nothing | an array, one object a fragment |
+//! | `GET /admin/fragments[/C]` | nothing | an array, one object a fragment |
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 
 use axum::body::Body;
-use axum::extract::{ConnectInfo, Query, State};
+use axum::extract::{ConnectInfo, Path, State};
 use axum::http::{Response, StatusCode};
 use redkite_jobs::Standing;
 use redkite_table::Visibility;
@@ -19,16 +18,17 @@ use serde_json::{Value, json};
 
 use super::{JSON, Operators, answer, error, is_this_machine};
 
-type Params = Query<HashMap<String, String>>;
+/// The collection named in the path; none means all.
+type Named = Option<Path<String>>;
 type Outcome = Result<Value, redkite_jobs::Error>;
 
 pub(super) async fn merge(
     State(operators): State<Operators>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    Query(params): Params,
+    collection: Named,
 ) -> Response<Body> {
     reply(peer, async move {
-        let collection = params.get("collection").map(String::as_str);
+        let collection = collection.as_ref().map(|Path(name)| name.as_str());
         let merged = operators.engine.maintenance.merge(collection).await?;
         let of_collection = |(name, reports): (String, Vec<redkite_jobs::MergeReport>)| {
             json!({
@@ -65,15 +65,15 @@ pub(super) async fn collect(
 pub(super) async fn fragments(
     State(operators): State<Operators>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    Query(params): Params,
+    collection: Named,
 ) -> Response<Body> {
     reply(peer, async move {
         let catalog = operators.engine.ingest.database().snapshot(Visibility::Strong).await?;
         let mut wanted = catalog.live_collections()?;
-        if let Some(name) = params.get("collection") {
+        if let Some(Path(name)) = &collection {
             // An unknown name is an error, not an empty list.
             catalog.collection(name)?;
-            wanted.retain(|(known, _)| known == name);
+            wanted.retain(|(known, _)| *known == name.as_str());
         }
         let mut listed = Vec::new();
         for (name, collection) in wanted {
