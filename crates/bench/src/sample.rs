@@ -43,6 +43,13 @@ impl Samples {
         self.sorted().last().copied().unwrap_or(0.0)
     }
 
+    /// The least one that so large a share of them does not exceed; 0 of none.
+    pub fn percentile(&self, share: f64) -> f64 {
+        let sorted = self.sorted();
+        let at = (sorted.len() as f64 * share).ceil() as usize;
+        sorted.get(at.saturating_sub(1).min(sorted.len().saturating_sub(1))).copied().unwrap_or(0.0)
+    }
+
     fn sorted(&self) -> Vec<f64> {
         let mut sorted = self.0.clone();
         sorted.sort_by(f64::total_cmp);
@@ -78,6 +85,10 @@ mod tests {
             assert_eq!(samples.median(), median, "{values:?}");
         }
         let samples = Samples(vec![4.0, 1.0, 2.0]);
+        assert_eq!(
+            (samples.percentile(0.99), samples.percentile(0.5), Samples::default().percentile(0.5)),
+            (4.0, 2.0, 0.0)
+        );
         assert_eq!((samples.least(), samples.largest(), samples.last(), samples.count()), (1.0, 4.0, 2.0, 3));
     }
 }

@@ -4,6 +4,7 @@ mod exact;
 mod flush;
 mod insert;
 mod lookup;
+mod merge;
 mod overhead;
 mod scan;
 mod startup;
@@ -28,6 +29,8 @@ pub const BATCH_ROWS: usize = 1_000;
 pub const COLLECTION: &str = "glosses";
 /// Before memory is read: what a server does after its last answer, giving memory back included, is over by then.
 pub const SETTLE: Duration = Duration::from_secs(1);
+/// Settings under which fragments stay as they were flushed.
+pub const MANY_FRAGMENTS: [&str; 1] = ["merge.enabled=false"];
 /// The data of the server that holds it.
 const LOADED: &str = "loaded";
 
@@ -49,10 +52,11 @@ enum Kind {
     Lookup,
     Upsert,
     Exact,
+    Merge,
 }
 
 /// All subjects, in the order they run.
-pub const SCENARIOS: [Scenario; 8] = [
+pub const SCENARIOS: [Scenario; 9] = [
     Scenario { name: "startup", kind: Kind::Startup },
     Scenario { name: "insert", kind: Kind::Insert },
     Scenario { name: "flush", kind: Kind::Flush },
@@ -61,6 +65,7 @@ pub const SCENARIOS: [Scenario; 8] = [
     Scenario { name: "lookup", kind: Kind::Lookup },
     Scenario { name: "upsert", kind: Kind::Upsert },
     Scenario { name: "exact", kind: Kind::Exact },
+    Scenario { name: "merge", kind: Kind::Merge },
 ];
 
 impl Scenario {
@@ -75,6 +80,7 @@ impl Scenario {
             Kind::Lookup => lookup::run(bench).await,
             Kind::Upsert => upsert::run(bench).await,
             Kind::Exact => exact::run(bench).await,
+            Kind::Merge => merge::run(bench).await,
         }
     }
 }

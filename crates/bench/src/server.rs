@@ -54,6 +54,11 @@ pub struct Server {
 impl Installation {
     /// Starts a server on the data called `name`, empty the first time, and returns at once.
     pub fn spawn(&self, name: &str) -> Result<Server> {
+        self.spawn_with(name, &[])
+    }
+
+    /// As [`Installation::spawn`], with settings (`key=value`).
+    pub fn spawn_with(&self, name: &str, settings: &[&str]) -> Result<Server> {
         let [grpc, http] = free_addresses()?;
         let data = self.scratch.join(name);
         let log = self.scratch.join(format!("{name}.log"));
@@ -61,6 +66,7 @@ impl Installation {
         let mut command = Command::new(&self.binary);
         command.arg("standalone").arg("--data-dir").arg(&data);
         command.args(["--listen", &grpc.to_string(), "--http", &http.to_string()]);
+        settings.iter().for_each(|setting| _ = command.args(["--set", setting]));
         // Settings of the caller's environment would be measured, too.
         for (key, _) in std::env::vars_os().filter(|(key, _)| key.to_string_lossy().starts_with("REDKITE_")) {
             command.env_remove(key);
@@ -74,7 +80,12 @@ impl Installation {
 
     /// Starts a server and waits until it answers.
     pub async fn start(&self, name: &str) -> Result<(Server, Client)> {
-        let mut server = self.spawn(name)?;
+        self.start_with(name, &[]).await
+    }
+
+    /// As [`Installation::start`], with settings (`key=value`).
+    pub async fn start_with(&self, name: &str, settings: &[&str]) -> Result<(Server, Client)> {
+        let mut server = self.spawn_with(name, settings)?;
         let client = server.connect().await?;
         Ok((server, client))
     }
@@ -89,6 +100,11 @@ impl Server {
     /// Where its data is.
     pub fn data(&self) -> &Path {
         &self.data
+    }
+
+    /// Where it answers HTTP.
+    pub fn http(&self) -> SocketAddr {
+        self.http
     }
 
     /// Connects as soon as it answers.

@@ -162,7 +162,9 @@ impl Drop for Merging<'_> {
 
 impl Work {
     fn try_enter(&self, collection: CollectionId) -> Option<Merging<'_>> {
-        self.merging.lock().insert(collection).then_some(Merging { work: self, collection })
+        // The mark is made only by who entered: dropping one takes the collection off the list.
+        let entered = self.merging.lock().insert(collection);
+        if entered { Some(Merging { work: self, collection }) } else { None }
     }
 
     async fn enter(&self, collection: CollectionId) -> Merging<'_> {

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 
-use super::Bench;
+use super::{Bench, MANY_FRAGMENTS};
 use crate::client::messages;
 use crate::figure::Figure;
 use crate::measure::Watch;
@@ -18,7 +18,7 @@ const COLLECTION: &str = "fragments";
 const OPENED: &str = "redkite_storage_gets_total";
 
 pub(super) async fn run(bench: &mut Bench) -> Result<()> {
-    let (server, mut client) = bench.installation.start("upsert").await?;
+    let (server, mut client) = bench.installation.start_with("upsert", &MANY_FRAGMENTS).await?;
     client.create(COLLECTION, bench.data.base.columns).await?;
     for fragment in 0..FRAGMENTS {
         // Even keys: between any two of a fragment there is one that it might have and has not.
@@ -40,7 +40,7 @@ fn key_of(fragment: usize, row: usize) -> i64 {
 
 /// Upserts keys of different fragments with a server that has opened none of them yet.
 async fn upserts(bench: &mut Bench, what: &str, offset: i64) -> Result<()> {
-    let (server, mut client) = bench.installation.start("upsert").await?;
+    let (server, mut client) = bench.installation.start_with("upsert", &MANY_FRAGMENTS).await?;
     let mut rows = client.count(COLLECTION).await?;
     let (mut files, mut cpu, mut wall) = (Samples::default(), Samples::default(), Samples::default());
     for number in 0..UPSERTS {

@@ -320,3 +320,34 @@ async fn deleter_waits() {
         tokio::task::yield_now().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn merging_on_request_and_by_itself_do_not_block_each_other() {
+    use redkite_jobs::{Maintenance, MaintenanceOptions, MergeOptions};
+    let stores = Stores::new().await;
+    let node = stores.node(1).await;
+    node.create(FILMS).await;
+    let options = MaintenanceOptions {
+        merge: MergeOptions { fan_in: 2, ..MergeOptions::default() },
+        ..MaintenanceOptions::default()
+    };
+    let maintenance = std::sync::Arc::new(Maintenance::start(node.database.clone(), options).unwrap());
+    let writer = node.client();
+    for tag in 0..60 {
+        writer.insert(&[(tag, tag)]).await;
+        writer.flush().await;
+        if tag % 10 == 9 {
+            let asked: Vec<_> = (0..3)
+                .map(|_| {
+                    let maintenance = maintenance.clone();
+                    tokio::spawn(async move { maintenance.merge(Some(FILMS)).await })
+                })
+                .collect();
+            for merge in asked {
+                merge.await.unwrap().unwrap();
+            }
+        }
+    }
+    assert_eq!(node.rows(FILMS).await.len(), 60);
+    maintenance.stop().await;
+}
