@@ -306,7 +306,7 @@ def test_moments_that_cannot_be_read_are_told_with_what_can(new_server, new_clie
     with pytest.raises(MilvusException, match="names no past state.*@186523"):
         data.keys(client, f"{name}@yesterday")
     with pytest.raises(MilvusException, match="not found"):
-        data.keys(client, f"nothing@{old}")
+        data.keys(client, f"nothing@{horizon}")
 
 
 def test_what_is_read_of_the_past_outlives_the_retention(new_server, new_client):
@@ -352,10 +352,11 @@ def test_figures_tell_how_things_stand(new_server, new_client):
         client.flush(name)
     until("five fragments to be counted", lambda: server.metric(r"^redkite_fragments$") == 5)
     assert server.metric(r"^redkite_fragments_unmerged") == 5
+    before = server.metric(r"^redkite_tombstones")
     admin(server, "merge")
     until("the merge to be counted", lambda: server.metric(r"^redkite_fragments$") == 1)
     until("old files to be told as retained", lambda: server.metric(r'^redkite_bytes\{state="retained"') > 0)
-    assert server.metric(r"^redkite_tombstones") == 5
+    assert server.metric(r"^redkite_tombstones") == before + 5
     assert server.metric(r"^redkite_oldest_floor_revision") > 0
     standing = admin(server, "gc")["standing"]
     assert standing["oldest_floor_holder"] == "standalone/1"
@@ -377,10 +378,12 @@ def test_flushes_slow_down_visibly_when_merging_is_behind(new_server, new_client
     # Once merging works again, so do flushes.
     server.restart(env={})
     until("the backlog to be merged", lambda: len(fragments(server, name)) < 50)
+    until("that to be noticed", lambda: "full speed again" in server.log())
     client = new_client(server)
+    slowed = server.metric(r"^redkite_flush_slowdowns_total")
     client.insert(name, data.rows([211]))
     flush_revision(client, name)
-    assert server.metric(r"^redkite_flush_slowdowns_total") == 0
+    assert server.metric(r"^redkite_flush_slowdowns_total") == slowed
 
 
 def test_the_admin_command_says_what_is_wrong(new_server):

@@ -6,7 +6,7 @@ use prost::Message;
 use redkite_ingest::block::{BlockOp, OpKind};
 
 use super::errors::filter_error;
-use super::writes::{status_of, timestamp};
+use super::writes::timestamp;
 use super::{Call, Shared};
 use crate::convert::params::{check_namespace, check_partitions};
 use crate::convert::templates::templates;
@@ -43,7 +43,6 @@ pub(super) async fn delete(shared: &Shared, call: Call<wire::DeleteRequest>) -> 
         acknowledged: true,
         delete_cnt: i64::try_from(count).unwrap_or(i64::MAX),
         timestamp: timestamp(shared, report),
-        status: Some(status_of(report)),
         ..Default::default()
     })
 }

@@ -11,10 +11,9 @@ use super::{Call, Shared};
 use crate::convert::keys::{keys_of_batch, keys_to_ids};
 use crate::convert::params::{check_namespace, check_partitions};
 use crate::convert::rows_in::{KeySource, check_row_count, keys_in_request, rows_to_batch};
-use crate::proto::common::Status;
 use crate::proto::milvus as wire;
 use crate::proto::schema::FieldData;
-use crate::status::{WireError, WireResult, engine, invalid_parameter, success, unsupported};
+use crate::status::{WireError, WireResult, engine, invalid_parameter, unsupported};
 
 /// Bytes of a request above which its rows are converted on a thread for CPU work.
 const INLINE_BYTES_MAX: usize = 256 * 1024;
@@ -43,7 +42,6 @@ pub(super) async fn insert(shared: &Shared, call: Call<wire::InsertRequest>) -> 
         acknowledged: true,
         insert_cnt: i64::from(request.num_rows),
         timestamp: timestamp(shared, report),
-        status: Some(status_of(report)),
         ..Default::default()
     })
 }
@@ -82,24 +80,14 @@ pub(super) async fn upsert(shared: &Shared, call: Call<wire::UpsertRequest>) -> 
         acknowledged: true,
         upsert_cnt: i64::from(request.num_rows),
         timestamp: timestamp(shared, report),
-        status: Some(status_of(report)),
         ..Default::default()
     })
 }
 
 /// Of a write that was committed before it was answered the revision it is visible from, else a timestamp as Milvus gives
-/// them.
+/// them. Not in the status's `extra_info`: where that is not empty pymilvus wants a cost in it.
 pub(super) fn timestamp(shared: &Shared, report: WriteReport) -> u64 {
     report.revision.map_or_else(|| shared.timestamps.next(), |revision| revision.0.unsigned_abs())
-}
-
-/// Success; of a write that was committed before it was answered with the revision it is visible from.
-pub(super) fn status_of(report: WriteReport) -> Status {
-    let mut status = success();
-    if let Some(revision) = report.revision {
-        status.extra_info.insert("redkite_revision".to_owned(), revision.to_string());
-    }
-    status
 }
 
 /// A client that still has an older schema in its cache drops it on this error and tries again.
