@@ -476,3 +476,18 @@ def s12_a_client_that_dies_during_its_flush_leaves_a_whole_block_or_none(server,
         # A flush that has frozen its block completes although nobody hears the answer; one that came too late is nothing.
         found = data.count(client, collection)
         assert found % size == 0 and found <= (attempt + 1) * size, found
+
+
+def s12_a_block_over_200_collections_is_one_atom(server, new_client):
+    client, reader = new_client(server), new_client(server)
+    names = [data.create(client) for _ in range(200)]
+    for name in names:
+        client.insert(name, data.rows(range(3)))
+    client.flush(names[0])
+    for name in names:
+        client.delete(name, ids=[0])
+        client.insert(name, data.rows([7]))
+    assert all(data.count(reader, name) == 3 for name in names[:5])
+    client.flush(names[0])
+    for name in names:
+        assert data.keys(reader, name) == [1, 2, 7]

@@ -15,7 +15,7 @@ mod upload;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redkite_meta::Compare;
+use redkite_meta::{Compare, CompareOp, CompareTarget};
 use redkite_table::change::Change;
 use redkite_table::commit::{Commit, CommitResult, NamedFlush};
 use redkite_table::entry::{self, CollectionTombstone, FileEntry};
@@ -32,6 +32,8 @@ use upload::{Uploaded, upload};
 
 /// Tries before a flush that keeps losing gives up. From [`redkite_table::intent::AFTER_LOSSES`] on the others let it pass.
 const TRIES: u32 = 64;
+/// Most compares of a flush, those every commit has left aside: a transaction of a stock etcd takes 128.
+const COMPARES_MAX: usize = 100;
 /// Pause after losing to another's intent, times the losses so far...
 const INTENT_PAUSE: Duration = Duration::from_millis(10);
 /// ... up to this many: all pauses together outlast the intent of an owner that died.
@@ -139,7 +141,7 @@ async fn publish(
         let revision = catalog.revision.max(seen);
         upload(database, revision, collections.clone(), parts).await?;
         let id = database.commit_id(revision);
-        let commit = plan(database, collections.clone(), parts, id, named.clone(), intents).await?;
+        let commit = plan(database, (catalog.revision, collections.clone()), parts, id, named.clone(), intents).await?;
         match database.committer.commit(&commit).await {
             Ok(CommitResult::Committed(revision)) => return Ok(caught_up(database, revision).await),
             Ok(CommitResult::NameTaken(outcome, revision)) => {
@@ -208,7 +210,7 @@ async fn bind(database: &Database, catalog: &Catalog, parts: &[Part]) -> std::re
 /// The whole change as one commit; uploads the delete logs it refers to.
 async fn plan(
     database: &Arc<Database>,
-    collections: Collections,
+    (revision, collections): (Revision, Collections),
     parts: &mut [Part],
     id: CommitId,
     flush: Option<NamedFlush>,
@@ -241,7 +243,16 @@ async fn plan(
         }
         change.touched.push(segment.to_owned());
     }
-    let Change { compares, ops, touched, .. } = change;
+    let Change { mut compares, ops, touched, .. } = change;
+    if compares.len() > COMPARES_MAX {
+        // Too many collections to compare each: nothing at all of the user has changed. Wishes to be let pass are not
+        // compared then; they are a courtesy.
+        compares = vec![Compare {
+            key: keys.head(),
+            op: CompareOp::Less,
+            target: CompareTarget::ModRevision(revision.next()),
+        }];
+    }
     Ok(Commit { id, oldest, compares, ops, touched, flush })
 }
 

@@ -192,3 +192,32 @@ async fn a_block_that_can_never_fit_is_discarded_and_says_so() {
     assert!(error.to_string().contains("discarded"), "{error}");
     assert_eq!(client.try_flush().await.unwrap().ops, 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn s12_a_block_over_200_collections_is_one_atom() {
+    let stores = Stores::new().await;
+    let (node, other) = (stores.node(1).await, stores.node(2).await);
+    let names: Vec<String> = (0..200).map(|number| format!("c{number}")).collect();
+    let (client, rival) = (node.client(), other.client());
+    for name in &names {
+        node.create(name).await;
+        client.write(name, &Write::Insert(vec![(1, 1), (2, 2)])).await.unwrap();
+    }
+    client.flush().await;
+    for name in &names {
+        client.write(name, &Write::Insert(vec![(3, 3)])).await.unwrap();
+        client.write(name, &Write::DeleteKeys(vec![1])).await.unwrap();
+    }
+    // Somebody else commits to one of them just before: the block is worked out again, whole.
+    node.meta.stop_at(crate::faulty_meta::Call::Commit);
+    let flushing = tokio::spawn(async move { client.try_flush().await });
+    node.meta.stopped().await;
+    rival.write(&names[7], &Write::Upsert(vec![(1, 10)])).await.unwrap();
+    rival.flush().await;
+    assert_eq!(other.rows(&names[0]).await, [(1, 1), (2, 2)]);
+    node.meta.resume();
+    flushing.await.unwrap().unwrap();
+    for name in &names {
+        assert_eq!(other.rows(name).await, [(2, 2), (3, 3)], "{name}");
+    }
+}
