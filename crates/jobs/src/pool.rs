@@ -15,7 +15,8 @@ type Job = Box<dyn FnOnce() + Send>;
 /// A few threads of low priority.
 #[derive(Debug, Clone)]
 pub struct Pool {
-    jobs: std::sync::mpsc::Sender<Job>,
+    /// None: work is done where it is asked for.
+    jobs: Option<std::sync::mpsc::Sender<Job>>,
 }
 
 impl Pool {
@@ -40,18 +41,26 @@ impl Pool {
                     detail: format!("a background thread cannot be started: {error}"),
                 })?;
         }
-        Ok(Self { jobs: sender })
+        Ok(Self { jobs: Some(sender) })
+    }
+
+    /// No threads: work is done where it is asked for. For simulations, in which no thread may be waited for.
+    pub fn in_place() -> Self {
+        Self { jobs: None }
     }
 
     /// Runs CPU work there.
     pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+        let Some(jobs) = &self.jobs else {
+            return Ok(work());
+        };
         let (sender, receiver) = oneshot::channel();
         let job: Job = Box::new(move || {
             // Whoever asked may have gone.
             let _ = sender.send(work());
         });
         let stopped = || Error::Internal { detail: "background work met a defect, which the log describes".into() };
-        self.jobs.send(job).map_err(|_| stopped())?;
+        jobs.send(job).map_err(|_| stopped())?;
         receiver.await.map_err(|_| stopped())
     }
 }

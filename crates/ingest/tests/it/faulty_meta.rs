@@ -56,6 +56,10 @@ pub struct FaultyMeta {
 struct Script {
     faults: VecDeque<(Call, Fault)>,
     always: Option<(Call, Fault)>,
+    /// What goes wrong with the next transaction that puts a key with this in it.
+    put_fault: Option<(&'static str, Fault)>,
+    /// Whoever calls has died: nothing reaches the store any more.
+    dead: bool,
     late: Vec<Txn>,
     calls: Vec<Call>,
     /// Keys that transactions put.
@@ -88,10 +92,17 @@ impl FaultyMeta {
         self.script.lock().always = Some((call, fault));
     }
 
+    /// The next transaction that puts a key with `part` in it goes wrong.
+    #[allow(dead_code, reason = "not every test binary that includes this file needs it")]
+    pub fn fail_next_put(&self, part: &'static str, fault: Fault) {
+        self.script.lock().put_fault = Some((part, fault));
+    }
+
     /// Nothing goes wrong any more.
     pub fn recover(&self) {
         let mut script = self.script.lock();
         script.always = None;
+        script.put_fault = None;
         script.faults.clear();
     }
 
@@ -139,6 +150,14 @@ impl FaultyMeta {
         self.resumed.notify_one();
     }
 
+    /// Whoever calls dies here: a call that has stopped never reaches the store, nor does any later one. What is late
+    /// may still land.
+    #[allow(dead_code, reason = "not every test binary that includes this file needs it")]
+    pub fn die(&self) {
+        self.script.lock().dead = true;
+        self.resume();
+    }
+
     /// Calls of that kind take so long, before they reach the store.
     pub fn slow_down(&self, call: Call, by: Duration) {
         self.script.lock().slow = Some((call, by));
@@ -172,6 +191,9 @@ impl FaultyMeta {
     async fn pass(&self, call: Call) -> Option<Fault> {
         let (fault, stop, yielding, slow) = {
             let mut script = self.script.lock();
+            if script.dead {
+                return Some(Fault::Refused);
+            }
             script.calls.push(call);
             let stop = script.stop_in == Some(1) || script.stop_at == Some(call);
             script.stop_at = script.stop_at.filter(|_| !stop);
@@ -191,6 +213,9 @@ impl FaultyMeta {
         if stop {
             self.stopped.notify_one();
             self.resumed.notified().await;
+            if self.script.lock().dead {
+                return Some(Fault::Refused);
+            }
         }
         fault
     }
@@ -200,6 +225,20 @@ impl FaultyMeta {
             None => Ok(()),
             Some(_) => Err(Error::Unavailable("told to".into())),
         }
+    }
+}
+
+impl Script {
+    /// Notes what a transaction puts; the fault that waited for one like it.
+    fn note_puts(&mut self, txn: &Txn) -> Option<Fault> {
+        let mut keys = Vec::new();
+        puts(&txn.then, &mut keys);
+        let meant = self.put_fault.filter(|(part, _)| keys.iter().any(|key| key.contains(part)));
+        self.puts.extend(keys);
+        meant.map(|(_, fault)| {
+            self.put_fault = None;
+            fault
+        })
     }
 }
 
@@ -239,9 +278,9 @@ impl MetaStore for FaultyMeta {
     }
 
     async fn txn(&self, txn: Txn) -> Result<TxnResponse> {
-        puts(&txn.then, &mut self.script.lock().puts);
+        let fault_of_put = self.script.lock().note_puts(&txn);
         let lost = || Err(Error::OutcomeUnknown("told to".into()));
-        match self.pass(kind_of(&txn)).await {
+        match self.pass(kind_of(&txn)).await.or(fault_of_put) {
             None => self.inner.txn(txn).await,
             Some(Fault::Refused) => Err(Error::Unavailable("told to".into())),
             Some(Fault::NeverSent) => lost(),

@@ -11,7 +11,7 @@ use arrow_array::{FixedSizeListArray, Int64Array, RecordBatch};
 use redkite_expr::{Predicate, Templates, parse};
 use redkite_ingest::block::{BlockOp, OpKind};
 use redkite_ingest::{ClientId, ConnectionId, Error, FlushRequest, Flushed, Ingest, IngestOptions, WriteReport};
-use redkite_meta::{MemoryStore, MetaStore};
+use redkite_meta::{Clock as _, ManualClock, MemoryStore, MetaStore};
 use redkite_storage::{DataStore, StorageOptions};
 use redkite_table::ddl::NewCollection;
 use redkite_table::entry::CollectionRecord;
@@ -35,6 +35,7 @@ pub const VECTOR: FieldId = FieldId(102);
 pub struct Stores {
     pub meta: Arc<dyn MetaStore>,
     pub data: DataStore,
+    clock: Arc<ManualClock>,
     random: Arc<AtomicU64>,
 }
 
@@ -42,18 +43,26 @@ impl Stores {
     /// Stores in memory.
     pub async fn new() -> Self {
         let data = DataStore::connect(StorageOptions::new("memory://")).await.unwrap();
-        Self::over(Arc::new(MemoryStore::new()), data)
+        let clock = Arc::new(ManualClock::new());
+        let meta = Arc::new(MemoryStore::with_clock(clock.clone()));
+        Self { meta, data, clock, random: Arc::default() }
     }
 
     pub fn over(meta: Arc<dyn MetaStore>, data: DataStore) -> Self {
-        Self { meta, data, random: Arc::default() }
+        Self { meta, data, clock: Arc::default(), random: Arc::default() }
     }
 
-    /// A clock that stands still and random numbers that are alike in every run.
+    /// Moves the clock on: that of all nodes, and of leases in stores in memory. It stands still otherwise.
+    #[allow(dead_code, reason = "not every test binary that includes this file needs it")]
+    pub fn advance(&self, by: Duration) {
+        self.clock.advance(by);
+    }
+
+    /// A clock that moves only when told to and random numbers that are alike in every run.
     fn ambient(&self) -> Ambient {
-        let random = self.random.clone();
+        let (clock, random) = (self.clock.clone(), self.random.clone());
         Ambient::new(
-            || UNIX_EPOCH + Duration::from_secs(1_800_000_000),
+            move || UNIX_EPOCH + Duration::from_secs(1_800_000_000) + clock.now(),
             move || mix(random.fetch_add(1, Ordering::Relaxed)),
         )
     }

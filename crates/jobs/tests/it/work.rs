@@ -5,7 +5,8 @@ use std::time::Duration;
 use redkite_jobs::collect::{collect, sweep};
 use redkite_jobs::merge::merge_next;
 use redkite_jobs::{CollectOptions, CollectReport, Eagerness, MergeOptions, MergeReport, Pool, Result};
-use redkite_table::{Moment, Past};
+use redkite_table::fragment::Readers;
+use redkite_table::{Collection, Moment, Past};
 use redkite_types::{CollectionId, Revision};
 
 use crate::plain::Row;
@@ -55,17 +56,23 @@ pub async fn rows_as_of(node: &Node, name: &str, revision: Revision) -> redkite_
 
 /// The rows of a past state, in order.
 pub async fn rows_of(node: &Node, past: &Past) -> redkite_table::Result<Vec<Row>> {
+    let mut rows = rows_in(&node.database.readers, &past.collection).await?;
+    rows.sort_unstable();
+    Ok(rows)
+}
+
+/// The rows of a collection as readers find them, in the order they are stored in.
+pub async fn rows_in(readers: &Readers, collection: &Collection) -> redkite_table::Result<Vec<Row>> {
     use arrow_array::cast::AsArray;
     use arrow_array::types::Int64Type;
     let mut rows = Vec::new();
-    for fragment in past.collection.fragments.values() {
-        let reader = node.database.readers.open(&past.collection, fragment, [ID, TAG]).await?;
+    for fragment in collection.fragments.values() {
+        let reader = readers.open(collection, fragment, [ID, TAG]).await?;
         let live = reader.live().to_rows();
         let (keys, tags) = (reader.take(ID, &live)?, reader.take(TAG, &live)?);
         let (keys, tags) = (keys.as_primitive::<Int64Type>(), tags.as_primitive::<Int64Type>());
         rows.extend((0..live.len()).map(|row| (keys.value(row), tags.value(row))));
     }
-    rows.sort_unstable();
     Ok(rows)
 }
 
