@@ -131,6 +131,25 @@ fn ingest_options(config: &Config) -> IngestOptions {
     }
 }
 
+fn maintenance_options(config: &Config) -> MaintenanceOptions {
+    let (merge, gc) = (&config.merge, &config.gc);
+    MaintenanceOptions {
+        merge: MergeOptions {
+            enabled: merge.enabled,
+            target_rows: merge.target_rows,
+            fan_in: merge.fan_in,
+            deleted_share: f64::from(merge.deleted_percent) / 100.0,
+            threads: merge.threads,
+            memory_bytes: merge.memory_bytes,
+        },
+        collect: CollectOptions { enabled: gc.enabled, retention: gc.retention },
+        collect_interval: gc.interval,
+        sweep_interval: gc.sweep_interval,
+        // The embedded store has no other users, and forgets by itself.
+        compact_metadata: config.etcd.compact,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use redkite_meta::MemoryStore;
@@ -149,24 +168,5 @@ mod tests {
         let told = check_store(&MemoryStore::new(), &user, &data, &Ambient::system()).await.unwrap_err();
         assert!(matches!(told, redkite_table::Error::Storage(redkite_storage::Error::Unavailable { .. })), "{told}");
         assert!(began.elapsed() >= STORE_WAIT_MAX);
-    }
-}
-
-fn maintenance_options(config: &Config) -> MaintenanceOptions {
-    let (merge, gc) = (&config.merge, &config.gc);
-    MaintenanceOptions {
-        merge: MergeOptions {
-            enabled: merge.enabled,
-            target_rows: merge.target_rows,
-            fan_in: merge.fan_in,
-            deleted_share: f64::from(merge.deleted_percent) / 100.0,
-            threads: merge.threads,
-            memory_bytes: merge.memory_bytes,
-        },
-        collect: CollectOptions { enabled: gc.enabled, retention: gc.retention },
-        collect_interval: gc.interval,
-        sweep_interval: gc.sweep_interval,
-        // The embedded store has no other users, and forgets by itself.
-        compact_metadata: config.etcd.compact,
     }
 }
