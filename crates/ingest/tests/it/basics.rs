@@ -4,7 +4,7 @@ use redkite_ingest::Error;
 use redkite_types::ErrorKind;
 
 use crate::plain::{Row, Write};
-use crate::world::{FILMS, Stores};
+use crate::world::{FILMS, Stores, schema};
 
 #[tokio::test]
 async fn s09_nothing_is_visible_before_the_flush() {
@@ -182,10 +182,12 @@ async fn operations_on_a_dropped_collection_are_dropped_and_the_others_stay() {
 async fn a_block_that_can_never_fit_is_discarded_and_says_so() {
     let node = Stores::new().await.node(1).await;
     let client = node.client();
-    for at in 0..130 {
-        let name = format!("c{at}");
-        node.create(&name).await;
-        client.write(&name, &Write::DeleteKeys(vec![1])).await.unwrap();
+    // Each of two fields' names alone takes half of what a transaction may hold.
+    let mut schema = schema();
+    schema.fields[1].name = "t".repeat(700_000);
+    for name in ["a", "b"] {
+        node.create_with(name, schema.clone(), &[]).await;
+        client.write(name, &Write::Insert(vec![(1, 1)])).await.unwrap();
     }
     let error = client.try_flush().await.unwrap_err();
     assert!(matches!(error, Error::Discarded { .. }), "{error}");
