@@ -1,34 +1,49 @@
 //! The listener: one port for gRPC (HTTP/2 without TLS) and HTTP/1.
 //!
 //! Flow: `incoming` accepts, asks the [`AcceptPolicy`] before a byte is read and wraps the socket in a
-//! [`ClientStream`]; tonic runs one task per connection; `dispatch` sends each request to the gRPC service or to the
-//! HTTP router.
+//! [`ClientStream`]; hyper runs in one task per connection; `arrivals` keeps the order of its calls; `dispatch` sends each
+//! request to the gRPC service or to the HTTP router, in a task of its own.
 //!
-//! Invariants: every request carries a [`ConnectionInfo`] in its extensions; [`ConnectionEvents::on_disconnect`] is
-//! called exactly once per connection, when its socket is dropped, however the connection ended, and no handler can
-//! delay it; no request, however malformed or large, and no panic of a handler ends the server.
+//! Invariants: every request carries a [`ConnectionInfo`] in its extensions, and one that may change something its place
+//! among those of its connection; [`ConnectionEvents::on_disconnect`] is called exactly once per connection, when its socket
+//! is dropped, however the connection ended, and no handler can delay it; no request, however malformed or large, and no
+//! panic of a handler ends the server.
+//!
+//! This is hyper without tonic's own server around it, which learns of a call only in that call's task, too late to tell
+//! which of two came first.
 //!
 //! A server that is asked to stop does so in the order of `drain`.
 //!
 //! A handler's future is dropped when its client goes away or its deadline passes. What must not stop half way runs in
 //! a task of its own; the caller of this module sees to that.
 
+pub(crate) mod arrivals;
 mod connection;
+mod deadline;
 mod dispatch;
 mod drain;
 mod incoming;
 
-use std::future::Future;
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrivals::Arrivals;
 use axum::Router;
-use tokio::net::TcpListener;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 pub use connection::{AcceptAll, AcceptPolicy, ClientStream, ConnectionEvents, ConnectionId, ConnectionInfo, NoEvents};
+use dispatch::Dispatch;
 pub use dispatch::not_found;
 use drain::Drain;
+use incoming::Incoming;
 
 use crate::proto::milvus::milvus_service_server::{MilvusService, MilvusServiceServer};
 
@@ -81,17 +96,6 @@ impl Default for ServerOptions {
     }
 }
 
-/// Why the server stopped without being asked to.
-#[derive(Debug, thiserror::Error)]
-#[error("the listener on {address} failed: {source}")]
-pub struct ServeError {
-    /// Where it listened.
-    pub address: String,
-    /// What went wrong.
-    #[source]
-    pub source: tonic::transport::Error,
-}
-
 /// One listener's settings and collaborators.
 pub struct Server {
     /// Limits and times.
@@ -115,11 +119,9 @@ impl Server {
         }
     }
 
-    /// Serves until `shutdown` resolves and the running requests have finished, or their grace is over.
-    ///
-    /// Errors: the listener's address cannot be told or tonic gives up; failing to accept single connections is logged
-    /// and tried again.
-    pub async fn serve<S, F>(self, listener: TcpListener, service: S, shutdown: F) -> Result<(), ServeError>
+    /// Serves until `shutdown` resolves and the running requests have finished, or their grace is over. Failing to accept
+    /// single connections is logged and tried again.
+    pub async fn serve<S, F>(self, listener: TcpListener, service: S, shutdown: F)
     where
         S: MilvusService,
         F: Future<Output = ()>,
@@ -127,22 +129,71 @@ impl Server {
         let limit = self.options.message_bytes_max;
         let grpc = MilvusServiceServer::new(service).max_decoding_message_size(limit).max_encoding_message_size(limit);
         let drain = Drain::default();
-        let service = dispatch::Dispatch::new(grpc, self.http, drain.clone());
-        let address = listener.local_addr().map_or_else(|error| error.to_string(), |address| address.to_string());
-        let incoming = incoming::accept(listener, self.accept, self.events, drain.clone());
         let leave = CancellationToken::new();
-        let told = leave.clone().cancelled_owned();
-        let serve = builder(&self.options).serve_with_incoming_shutdown(service, incoming, told);
-        tokio::pin!(serve);
+        let mut incoming = Incoming::new(listener, self.accept, self.events, drain.clone());
+        let port = Arc::new(Port {
+            protocol: protocol(&self.options),
+            dispatch: Dispatch::new(grpc, self.http, drain.clone()),
+            message_bytes_max: limit,
+        });
+        let connections = TaskTracker::new();
+        let serve = async {
+            while let Some(stream) = incoming.next().await {
+                connections.spawn(port.clone().connection(stream, leave.child_token()));
+            }
+            // The port is closed.
+            drop(incoming);
+            connections.close();
+            connections.wait().await;
+        };
         let ended = async {
             shutdown.await;
             end(&drain, &leave, &self.options).await;
         };
-        let result = tokio::select! {
-            result = &mut serve => result,
-            () = ended => tokio::time::timeout(CUT_OFF_MAX, serve).await.unwrap_or(Ok(())),
-        };
-        result.map_err(|source| ServeError { address, source })
+        let mut serve = pin!(serve);
+        tokio::select! {
+            () = &mut serve => {}
+            () = ended => {
+                if tokio::time::timeout(CUT_OFF_MAX, serve).await.is_err() {
+                    tracing::warn!("some connections did not notice in time that they were cut off");
+                }
+            }
+        }
+    }
+}
+
+/// What all connections share.
+struct Port<S> {
+    protocol: Builder<TokioExecutor>,
+    dispatch: Dispatch<S>,
+    message_bytes_max: usize,
+}
+
+impl<S: MilvusService> Port<S> {
+    /// Serves one connection to its end, which `leave` asks for.
+    async fn connection(self: Arc<Self>, stream: ClientStream<TcpStream>, leave: CancellationToken) {
+        let info = stream.info();
+        let arrivals = Arrivals::new(self.message_bytes_max);
+        let service = service_fn(|mut request| {
+            // In the task of the connection, and in the order of the calls' headers.
+            request.extensions_mut().insert(info);
+            let answer = self.dispatch.call(arrivals.order(request));
+            async { Ok::<_, Infallible>(answer.await) }
+        });
+        let mut connection = pin!(self.protocol.serve_connection(TokioIo::new(stream), service));
+        let mut leaving = Some(pin!(leave.cancelled()));
+        let served = poll_fn(|cx| {
+            if leaving.as_mut().is_some_and(|leaving| leaving.as_mut().poll(cx).is_ready()) {
+                leaving = None;
+                connection.as_mut().graceful_shutdown();
+            }
+            let served = connection.as_mut().poll(cx);
+            arrivals.receive(cx);
+            served
+        });
+        if let Err(error) = served.await {
+            tracing::debug!(connection = %info.id, peer = %info.peer, error, "a connection ended badly");
+        }
     }
 }
 
@@ -171,14 +222,19 @@ impl Default for Server {
     }
 }
 
-fn builder(options: &ServerOptions) -> tonic::transport::Server {
-    tonic::transport::Server::builder()
-        .accept_http1(true)
+fn protocol(options: &ServerOptions) -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    // hyper's limit on the time for the head of an HTTP/1 request needs a timer.
+    builder.http1().timer(TokioTimer::new());
+    builder
+        .http2()
+        .timer(TokioTimer::new())
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_frame_size(FRAME_BYTES_MAX)
         .max_concurrent_streams(CONCURRENT_STREAMS_MAX)
-        .http2_max_pending_accept_reset_streams(Some(PENDING_RESETS_MAX))
-        .http2_keepalive_interval(Some(options.keep_alive_interval))
-        .http2_keepalive_timeout(Some(options.keep_alive_timeout))
+        .max_pending_accept_reset_streams(PENDING_RESETS_MAX)
+        .keep_alive_interval(options.keep_alive_interval)
+        .keep_alive_timeout(options.keep_alive_timeout);
+    builder
 }

@@ -19,6 +19,7 @@ mod search_by_ids;
 mod searches;
 mod system;
 mod timestamps;
+mod turns;
 mod writes;
 
 use std::panic::AssertUnwindSafe;
@@ -34,6 +35,7 @@ use crate::convert::moments::{past_of, refuse_past};
 use crate::proto::common::{ConsistencyLevel, Status};
 use crate::proto::milvus as wire;
 use crate::proto::milvus::milvus_service_server::MilvusService;
+use crate::server::arrivals::{Arrival, Place};
 use crate::server::{ConnectionEvents, ConnectionId, ConnectionInfo};
 use crate::status::{WireError, WireResult, collection_not_found};
 use answer::reply;
@@ -78,9 +80,11 @@ impl MilvusServer {
     }
 }
 
-/// A request taken apart: who asks, with which headers, for what.
+/// A request taken apart: who asks, with which headers, for what, and after which others.
 struct Call<T> {
     client: ClientId,
+    /// Among the calls of its connection, until it has asked for the client's turn.
+    place: Option<Place>,
     metadata: MetadataMap,
     message: T,
 }
@@ -88,8 +92,9 @@ struct Call<T> {
 impl<T> Call<T> {
     fn new(request: Request<T>) -> Self {
         let client = client::client_of(&request);
-        let (metadata, _, message) = request.into_parts();
-        Self { client, metadata, message }
+        let (metadata, extensions, message) = request.into_parts();
+        let place = extensions.get().and_then(Arrival::place);
+        Self { client, place, metadata, message }
     }
 }
 

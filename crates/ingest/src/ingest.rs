@@ -129,10 +129,19 @@ impl Ingest {
         }
     }
 
-    /// The client's turn for a write whose request takes `bytes`. Requests that wait count in `session.memory_hard`, too.
-    pub async fn turn_to_write(self: &Arc<Self>, client: ClientId, bytes: usize) -> Result<Turn> {
-        let request = Buffered::within(self.options.memory_hard_bytes, self.buffered.clone(), bytes as u64)?;
-        Ok(self.turn(client).await?.holding(request))
+    /// The client's turn for a write whose request takes `bytes`. Requests that wait, from this call on, count in
+    /// `session.memory_hard`, too.
+    pub fn turn_to_write(
+        self: &Arc<Self>,
+        client: ClientId,
+        bytes: usize,
+    ) -> impl Future<Output = Result<Turn>> + use<> {
+        let request = Buffered::within(self.options.memory_hard_bytes, self.buffered.clone(), bytes as u64);
+        let ingest = self.clone();
+        async move {
+            let request = request?;
+            Ok(ingest.turn(client).await?.holding(request))
+        }
     }
 
     /// After the client dropped a collection: what it had not flushed for that goes with it.

@@ -12,7 +12,6 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
-use tonic::transport::server::Connected;
 
 /// A connection of this process; never reused while the process lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -88,6 +87,11 @@ impl<IO> ClientStream<IO> {
         Self { inner, info, events, cut, cut_off }
     }
 
+    /// Whose it is.
+    pub fn info(&self) -> ConnectionInfo {
+        self.info
+    }
+
     /// Fails once the connection is cut. Whoever reads has seen to it that its task is woken then.
     fn check_cut(&self) -> io::Result<()> {
         if self.cut.is_cancelled() { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(()) }
@@ -98,14 +102,6 @@ impl<IO> Drop for ClientStream<IO> {
     fn drop(&mut self) {
         crate::metrics::connection_closed();
         self.events.on_disconnect(self.info.id);
-    }
-}
-
-impl<IO> Connected for ClientStream<IO> {
-    type ConnectInfo = ConnectionInfo;
-
-    fn connect_info(&self) -> ConnectionInfo {
-        self.info
     }
 }
 

@@ -2,13 +2,12 @@
 //!
 //! - A gRPC call of something unknown answers UNIMPLEMENTED and names it (tonic leaves the message empty).
 //! - A message beyond the limit answers RESOURCE_EXHAUSTED; tonic says OUT_OF_RANGE, which pymilvus retries.
+//! - A call that takes longer than its client waits (`grpc-timeout`) is given up, and answers DEADLINE_EXCEEDED.
 //! - A handler that panics costs its own request only.
 //! - A request runs until its answer's body is dropped; one that comes while the server stops is refused with UNAVAILABLE
 //!   or 503, which clients take for a reason to try again elsewhere or later.
 
-use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
-use std::task::{Context, Poll};
 
 use axum::Router;
 use axum::response::IntoResponse;
@@ -21,6 +20,7 @@ use tonic::Status;
 use tonic::body::Body;
 use tower::Service;
 
+use super::deadline;
 use super::drain::{Drain, Running};
 use crate::proto::milvus::milvus_service_server::{MilvusService, MilvusServiceServer};
 
@@ -43,67 +43,65 @@ impl<S> Dispatch<S> {
     }
 }
 
-impl<S> Clone for Dispatch<S> {
-    fn clone(&self) -> Self {
-        Self { grpc: self.grpc.clone(), http: self.http.clone(), drain: self.drain.clone() }
+impl<S: MilvusService> Dispatch<S> {
+    /// Answers one request. It counts as running from here on.
+    pub(super) fn call(&self, request: Request<Body>) -> BoxFuture<'static, Response<Body>> {
+        let path = request.uri().path().to_owned();
+        let is_grpc = is_grpc(&request);
+        match self.drain.admit(&path) {
+            None => Box::pin(std::future::ready(refusal(is_grpc))),
+            Some(running) if is_grpc => Box::pin(answer_call(self.grpc.clone(), request, path, running)),
+            Some(running) => Box::pin(answer_http(self.http.clone(), request, path, running)),
+        }
     }
 }
 
-impl<S: MilvusService> Service<Request<Body>> for Dispatch<S> {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
-
-    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        // Both inner services are always ready.
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let path = request.uri().path().to_owned();
-        let is_grpc = is_grpc(&request);
-        let Some(running) = self.drain.admit(&path) else {
-            return Box::pin(std::future::ready(Ok(refusal(is_grpc))));
-        };
-        if is_grpc {
-            let mut grpc = self.grpc.clone();
-            let call = async move { grpc.call(request).await };
-            Box::pin(async move {
-                Ok(match AssertUnwindSafe(call).catch_unwind().await {
-                    Ok(Ok(response)) => amend(&path, response, running),
-                    Ok(Err(never)) => match never {},
-                    Err(_) => {
-                        report_panic(&path);
-                        Status::internal(format!(
-                            "{} failed by a defect of the server; its log says more",
-                            rpc_name(&path)
-                        ))
-                        .into_http()
-                    }
-                })
-            })
-        } else {
-            let mut http = self.http.clone();
-            let call = async move { http.call(request.map(axum::body::Body::new)).await };
-            Box::pin(async move {
-                let response = match AssertUnwindSafe(call).catch_unwind().await {
-                    Ok(Ok(response)) => response,
-                    Ok(Err(never)) => match never {},
-                    Err(_) => {
-                        report_panic(&path);
-                        json_error(StatusCode::INTERNAL_SERVER_ERROR, "a defect of the server; its log says more")
-                    }
-                };
-                Ok(response.map(|body| {
-                    Body::new(body.map_frame(move |frame| {
-                        // Runs to the end of its body.
-                        let _held = &running;
-                        frame
-                    }))
-                }))
-            })
+async fn answer_call<S: MilvusService>(
+    mut grpc: MilvusServiceServer<S>,
+    request: Request<Body>,
+    path: String,
+    running: Running,
+) -> Response<Body> {
+    let timeout = deadline::timeout(request.headers());
+    let answered = AssertUnwindSafe(async move { grpc.call(request).await }).catch_unwind();
+    let answered = match timeout {
+        None => answered.await,
+        Some(timeout) => match tokio::time::timeout(timeout, answered).await {
+            Ok(answered) => answered,
+            Err(_) => {
+                let text = format!("{} took longer than its client waits, which is {timeout:?}", rpc_name(&path));
+                return Status::deadline_exceeded(text).into_http();
+            }
+        },
+    };
+    match answered {
+        Ok(Ok(response)) => amend(&path, response, running),
+        Ok(Err(never)) => match never {},
+        Err(_) => {
+            report_panic(&path);
+            Status::internal(format!("{} failed by a defect of the server; its log says more", rpc_name(&path)))
+                .into_http()
         }
     }
+}
+
+async fn answer_http(mut http: Router, request: Request<Body>, path: String, running: Running) -> Response<Body> {
+    let call = async move { http.call(request.map(axum::body::Body::new)).await };
+    let response = match AssertUnwindSafe(call).catch_unwind().await {
+        Ok(Ok(response)) => response,
+        Ok(Err(never)) => match never {},
+        Err(_) => {
+            report_panic(&path);
+            json_error(StatusCode::INTERNAL_SERVER_ERROR, "a defect of the server; its log says more")
+        }
+    };
+    response.map(|body| {
+        Body::new(body.map_frame(move |frame| {
+            // Runs to the end of its body.
+            let _held = &running;
+            frame
+        }))
+    })
 }
 
 /// gRPC needs HTTP/2; the same content type over HTTP/1 is just an odd HTTP request.

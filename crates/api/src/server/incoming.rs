@@ -1,15 +1,13 @@
 //! Accepting connections.
 //!
-//! Never ends and never yields an error: a peer that gave up while waiting is skipped, and where the process has run
-//! out of file descriptors it waits a moment instead of spinning. Once the server stops the port is closed and nobody
-//! comes any more; the stream does not end even then, since tonic would take that for the end of all connections.
+//! Never fails: a peer that gave up while waiting is skipped, and where the process has run out of file descriptors it
+//! waits a moment instead of spinning. It ends when the server stops, and the port is closed then.
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::Stream;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -25,7 +23,8 @@ const TCP_KEEPALIVE: TcpKeepalive =
 /// one that finds no room is made to wait for a second.
 const WAITING_MAX: i32 = 4_096;
 
-struct State {
+/// The connections of one listener that its policy admits, numbered from 1.
+pub(super) struct Incoming {
     listener: TcpListener,
     policy: Arc<dyn AcceptPolicy>,
     events: Arc<dyn ConnectionEvents>,
@@ -33,33 +32,31 @@ struct State {
     next_id: u64,
 }
 
-/// The connections of `listener` that `policy` admits, numbered from 1.
-pub(super) fn accept(
-    listener: TcpListener,
-    policy: Arc<dyn AcceptPolicy>,
-    events: Arc<dyn ConnectionEvents>,
-    drain: Drain,
-) -> impl Stream<Item = io::Result<ClientStream<TcpStream>>> {
-    // Whoever opened the port let far fewer wait.
-    if let Err(error) = SockRef::from(&listener).listen(WAITING_MAX) {
-        tracing::debug!(%error, "the queue of waiting connections could not be made longer");
+impl Incoming {
+    pub(super) fn new(
+        listener: TcpListener,
+        policy: Arc<dyn AcceptPolicy>,
+        events: Arc<dyn ConnectionEvents>,
+        drain: Drain,
+    ) -> Self {
+        // Whoever opened the port let far fewer wait.
+        if let Err(error) = SockRef::from(&listener).listen(WAITING_MAX) {
+            tracing::debug!(%error, "the queue of waiting connections could not be made longer");
+        }
+        Self { listener, policy, events, drain, next_id: 1 }
     }
-    let state = State { listener, policy, events, drain, next_id: 1 };
-    futures::stream::unfold(state, async |mut state| {
-        let drain = state.drain.clone();
+
+    /// The next one; none once the server stops.
+    pub(super) async fn next(&mut self) -> Option<ClientStream<TcpStream>> {
+        let drain = self.drain.clone();
         tokio::select! {
             biased;
-            () = drain.stopping() => {
-                drop(state);
-                std::future::pending().await
-            }
-            stream = state.next() => Some((Ok(stream), state)),
+            () = drain.stopping() => None,
+            stream = self.accept() => Some(stream),
         }
-    })
-}
+    }
 
-impl State {
-    async fn next(&mut self) -> ClientStream<TcpStream> {
+    async fn accept(&mut self) -> ClientStream<TcpStream> {
         loop {
             match self.listener.accept().await {
                 Ok((stream, peer)) => {

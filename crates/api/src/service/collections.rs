@@ -32,8 +32,8 @@ pub(super) async fn to_the_end<T: Send + 'static>(
     }
 }
 
-pub(super) async fn create(shared: &Shared, call: Call<wire::CreateCollectionRequest>) -> WireResult<Status> {
-    let turn = shared.ingest.turn_if_any(call.client).await?;
+pub(super) async fn create(shared: &Shared, mut call: Call<wire::CreateCollectionRequest>) -> WireResult<Status> {
+    let precedence = shared.precedence(&mut call).await?;
     let request = call.message;
     shared.check_database(&call.metadata, &request.db_name)?;
     check_collection_name(&request.collection_name)?;
@@ -51,7 +51,7 @@ pub(super) async fn create(shared: &Shared, call: Call<wire::CreateCollectionReq
     };
     let database = shared.database.clone();
     to_the_end(async move {
-        let _turn = turn;
+        let _precedence = precedence;
         let (id, revision) = database.create_collection(new).await?;
         tracing::debug!(%id, %revision, "collection created");
         Ok(success())
@@ -65,8 +65,8 @@ fn consistency_level(level: i32) -> WireResult<i32> {
         .map_err(|_| invalid_parameter(format!("consistency_level {level} is not known")))
 }
 
-pub(super) async fn drop(shared: &Shared, call: Call<wire::DropCollectionRequest>) -> WireResult<Status> {
-    let turn = shared.ingest.turn_if_any(call.client).await?;
+pub(super) async fn drop(shared: &Shared, mut call: Call<wire::DropCollectionRequest>) -> WireResult<Status> {
+    let mut precedence = shared.precedence(&mut call).await?;
     shared.check_database(&call.metadata, &call.message.db_name)?;
     let (name, client) = (call.message.collection_name, call.client);
     refuse_past(&name)?;
@@ -75,9 +75,9 @@ pub(super) async fn drop(shared: &Shared, call: Call<wire::DropCollectionRequest
         let id = database.newest().name_record(&name)?.map(|record| record.id);
         // Dropping what is not there is success, as in Milvus.
         database.drop_collection(&name).await?;
-        match (turn, id) {
-            (Some(mut turn), Some(id)) => turn.discard(id),
-            // The client may have a session by now.
+        match (precedence.turn.as_mut(), id) {
+            (Some(turn), Some(id)) => turn.discard(id),
+            // The client may have a session by now, if it does not keep to one connection.
             (None, Some(id)) => {
                 if let Err(error) = ingest.dropped(client, id).await {
                     tracing::debug!(%error, "operations on a dropped collection stay until they are flushed, and fail then");
@@ -197,8 +197,8 @@ pub(super) async fn statistics(
     Ok(wire::GetCollectionStatisticsResponse { stats: vec![rows], ..Default::default() })
 }
 
-pub(super) async fn alter(shared: &Shared, call: Call<wire::AlterCollectionRequest>) -> WireResult<Status> {
-    let turn = shared.ingest.turn_if_any(call.client).await?;
+pub(super) async fn alter(shared: &Shared, mut call: Call<wire::AlterCollectionRequest>) -> WireResult<Status> {
+    let precedence = shared.precedence(&mut call).await?;
     let request = call.message;
     shared.check_database(&call.metadata, &request.db_name)?;
     refuse_past(&request.collection_name)?;
@@ -215,7 +215,7 @@ pub(super) async fn alter(shared: &Shared, call: Call<wire::AlterCollectionReque
     let set = properties(&request.properties)?;
     let database = shared.database.clone();
     to_the_end(async move {
-        let _turn = turn;
+        let _precedence = precedence;
         database.alter_properties(&name, &set, &request.delete_keys).await?;
         Ok(success())
     })

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use prost::Message;
 use redkite_ingest::block::{BlockOp, OpKind};
 
 use super::errors::filter_error;
@@ -13,8 +12,8 @@ use crate::convert::templates::templates;
 use crate::proto::milvus as wire;
 use crate::status::{WireResult, invalid_parameter};
 
-pub(super) async fn delete(shared: &Shared, call: Call<wire::DeleteRequest>) -> WireResult<wire::MutationResult> {
-    let turn = shared.ingest.turn_to_write(call.client, call.message.encoded_len()).await?;
+pub(super) async fn delete(shared: &Shared, mut call: Call<wire::DeleteRequest>) -> WireResult<wire::MutationResult> {
+    let turn = shared.turn_to_write(&mut call).await?;
     let request = call.message;
     check_partitions([request.partition_name.as_str()])?;
     check_namespace(request.namespace.as_deref())?;

@@ -10,10 +10,10 @@ use crate::proto::milvus as wire;
 use crate::proto::schema::LongArray;
 use crate::status::{WireError, WireResult};
 
-pub(super) async fn flush(shared: &Shared, call: Call<wire::FlushRequest>) -> WireResult<wire::FlushResponse> {
-    let request = call.message;
+pub(super) async fn flush(shared: &Shared, mut call: Call<wire::FlushRequest>) -> WireResult<wire::FlushResponse> {
     let asked = flush_request(&call.metadata)?;
-    let turn = shared.ingest.turn(call.client).await?;
+    let turn = shared.turn(&mut call).await?;
+    let request = call.message;
     for name in &request.collection_names {
         shared.resolve(&call.metadata, &request.db_name, name).await?;
     }
@@ -53,11 +53,11 @@ pub(super) async fn state(
 
 pub(super) async fn flush_all(
     shared: &Shared,
-    call: Call<wire::FlushAllRequest>,
+    mut call: Call<wire::FlushAllRequest>,
 ) -> WireResult<wire::FlushAllResponse> {
     shared.check_database(&call.metadata, &call.message.db_name)?;
     let asked = flush_request(&call.metadata)?;
-    let turn = shared.ingest.turn(call.client).await?;
+    let turn = shared.turn(&mut call).await?;
     let flush_all_ts = timestamp(turn.flush(asked).await?);
     Ok(wire::FlushAllResponse { flush_all_ts, ..Default::default() })
 }

@@ -11,8 +11,8 @@ use crate::proto::common::{IndexState, KeyValuePair, Status};
 use crate::proto::milvus as wire;
 use crate::status::{WireError, WireResult, success};
 
-pub(super) async fn create(shared: &Shared, call: Call<wire::CreateIndexRequest>) -> WireResult<Status> {
-    let turn = shared.ingest.turn_if_any(call.client).await?;
+pub(super) async fn create(shared: &Shared, mut call: Call<wire::CreateIndexRequest>) -> WireResult<Status> {
+    let precedence = shared.precedence(&mut call).await?;
     let request = call.message;
     let resolved = shared.resolve(&call.metadata, &request.db_name, &request.collection_name).await?;
     let record = resolved.collection.record()?;
@@ -30,7 +30,7 @@ pub(super) async fn create(shared: &Shared, call: Call<wire::CreateIndexRequest>
     };
     let database = shared.database.clone();
     to_the_end(async move {
-        let _turn = turn;
+        let _precedence = precedence;
         database.create_index(&request.collection_name, index).await?;
         Ok(success())
     })
@@ -82,14 +82,14 @@ fn pairs(index: &IndexRecord) -> Vec<KeyValuePair> {
     pairs
 }
 
-pub(super) async fn drop(shared: &Shared, call: Call<wire::DropIndexRequest>) -> WireResult<Status> {
-    let turn = shared.ingest.turn_if_any(call.client).await?;
+pub(super) async fn drop(shared: &Shared, mut call: Call<wire::DropIndexRequest>) -> WireResult<Status> {
+    let precedence = shared.precedence(&mut call).await?;
     let request = call.message;
     shared.check_database(&call.metadata, &request.db_name)?;
     refuse_past(&request.collection_name)?;
     let database = shared.database.clone();
     to_the_end(async move {
-        let _turn = turn;
+        let _precedence = precedence;
         database.drop_index(&request.collection_name, &request.index_name, &request.field_name).await?;
         Ok(success())
     })

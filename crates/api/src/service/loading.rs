@@ -1,10 +1,10 @@
 //! Loading and releasing. A collection never released is searchable; loading it opens its files ahead of the queries.
 
-use redkite_ingest::Turn;
 use redkite_table::Visibility;
 use tonic::metadata::MetadataMap;
 
 use super::collections::to_the_end;
+use super::turns::Precedence;
 use super::{Call, Shared};
 use crate::convert::params::check_partitions;
 use crate::proto::common::{LoadState, Status};
@@ -14,15 +14,15 @@ use crate::status::{WireError, WireResult, success};
 /// What a finished load reports.
 const DONE_PERCENT: i64 = 100;
 
-pub(super) async fn load(shared: &Shared, call: Call<wire::LoadCollectionRequest>) -> WireResult<Status> {
-    let turn = shared.ingest.turn_if_any(call.client).await?;
-    load_collection(shared, turn, &call.metadata, &call.message.db_name, call.message.collection_name).await
+pub(super) async fn load(shared: &Shared, mut call: Call<wire::LoadCollectionRequest>) -> WireResult<Status> {
+    let precedence = shared.precedence(&mut call).await?;
+    load_collection(shared, precedence, &call.metadata, &call.message.db_name, call.message.collection_name).await
 }
 
 /// Opens the files and, where it was released, makes the collection searchable again.
 pub(super) async fn load_collection(
     shared: &Shared,
-    turn: Option<Turn>,
+    precedence: Precedence,
     metadata: &MetadataMap,
     database: &str,
     name: String,
@@ -35,35 +35,35 @@ pub(super) async fn load_collection(
     }
     if !record.released {
         // Nothing changes, so the client's next calls need not wait.
-        drop(turn);
+        drop(precedence);
         redkite_query::warm(&shared.database, &resolved.collection).await?;
         return Ok(success());
     }
     redkite_query::warm(&shared.database, &resolved.collection).await?;
-    set_released(shared, turn, name, false).await
+    set_released(shared, precedence, name, false).await
 }
 
-pub(super) async fn release(shared: &Shared, call: Call<wire::ReleaseCollectionRequest>) -> WireResult<Status> {
-    let turn = shared.ingest.turn_if_any(call.client).await?;
-    release_collection(shared, turn, &call.metadata, &call.message.db_name, call.message.collection_name).await
+pub(super) async fn release(shared: &Shared, mut call: Call<wire::ReleaseCollectionRequest>) -> WireResult<Status> {
+    let precedence = shared.precedence(&mut call).await?;
+    release_collection(shared, precedence, &call.metadata, &call.message.db_name, call.message.collection_name).await
 }
 
 /// Makes the collection unsearchable.
 pub(super) async fn release_collection(
     shared: &Shared,
-    turn: Option<Turn>,
+    precedence: Precedence,
     metadata: &MetadataMap,
     database: &str,
     name: String,
 ) -> WireResult<Status> {
     shared.resolve(metadata, database, &name).await?;
-    set_released(shared, turn, name, true).await
+    set_released(shared, precedence, name, true).await
 }
 
-async fn set_released(shared: &Shared, turn: Option<Turn>, name: String, released: bool) -> WireResult<Status> {
+async fn set_released(shared: &Shared, precedence: Precedence, name: String, released: bool) -> WireResult<Status> {
     let database = shared.database.clone();
     to_the_end(async move {
-        let _turn = turn;
+        let _precedence = precedence;
         database.set_released(&name, released).await?;
         Ok(success())
     })

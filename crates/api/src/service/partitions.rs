@@ -53,16 +53,18 @@ pub(super) async fn statistics(
     Ok(wire::GetPartitionStatisticsResponse { stats: vec![rows], ..Default::default() })
 }
 
-pub(super) async fn load(shared: &Shared, call: Call<wire::LoadPartitionsRequest>) -> WireResult<Status> {
+pub(super) async fn load(shared: &Shared, mut call: Call<wire::LoadPartitionsRequest>) -> WireResult<Status> {
     check_some(&call.message.partition_names)?;
-    let turn = shared.ingest.turn_if_any(call.client).await?;
-    loading::load_collection(shared, turn, &call.metadata, &call.message.db_name, call.message.collection_name).await
+    let precedence = shared.precedence(&mut call).await?;
+    loading::load_collection(shared, precedence, &call.metadata, &call.message.db_name, call.message.collection_name)
+        .await
 }
 
-pub(super) async fn release(shared: &Shared, call: Call<wire::ReleasePartitionsRequest>) -> WireResult<Status> {
+pub(super) async fn release(shared: &Shared, mut call: Call<wire::ReleasePartitionsRequest>) -> WireResult<Status> {
     check_some(&call.message.partition_names)?;
-    let turn = shared.ingest.turn_if_any(call.client).await?;
-    loading::release_collection(shared, turn, &call.metadata, &call.message.db_name, call.message.collection_name).await
+    let precedence = shared.precedence(&mut call).await?;
+    loading::release_collection(shared, precedence, &call.metadata, &call.message.db_name, call.message.collection_name)
+        .await
 }
 
 /// Which partitions are meant has to be said.

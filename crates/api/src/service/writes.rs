@@ -18,9 +18,9 @@ use crate::status::{WireError, WireResult, engine, invalid_parameter, unsupporte
 /// Bytes of a request above which its rows are converted on a thread for CPU work.
 const INLINE_BYTES_MAX: usize = 256 * 1024;
 
-pub(super) async fn insert(shared: &Shared, call: Call<wire::InsertRequest>) -> WireResult<wire::MutationResult> {
+pub(super) async fn insert(shared: &Shared, mut call: Call<wire::InsertRequest>) -> WireResult<wire::MutationResult> {
     // The turn first: a client's operations take effect in the order they arrived (S06).
-    let turn = shared.ingest.turn_to_write(call.client, call.message.encoded_len()).await?;
+    let turn = shared.turn_to_write(&mut call).await?;
     let request = call.message;
     check_partitions([request.partition_name.as_str()])?;
     check_namespace(request.namespace.as_deref())?;
@@ -46,8 +46,8 @@ pub(super) async fn insert(shared: &Shared, call: Call<wire::InsertRequest>) -> 
     })
 }
 
-pub(super) async fn upsert(shared: &Shared, call: Call<wire::UpsertRequest>) -> WireResult<wire::MutationResult> {
-    let turn = shared.ingest.turn_to_write(call.client, call.message.encoded_len()).await?;
+pub(super) async fn upsert(shared: &Shared, mut call: Call<wire::UpsertRequest>) -> WireResult<wire::MutationResult> {
+    let turn = shared.turn_to_write(&mut call).await?;
     let request = call.message;
     check_partitions([request.partition_name.as_str()])?;
     check_namespace(request.namespace.as_deref())?;

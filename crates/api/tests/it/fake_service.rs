@@ -9,9 +9,7 @@ use redkite_api::proto::common::Status;
 use redkite_api::proto::milvus::milvus_service_client::MilvusServiceClient;
 use redkite_api::proto::milvus::milvus_service_server::MilvusService;
 use redkite_api::proto::milvus::*;
-use redkite_api::server::{
-    AcceptPolicy, ConnectionEvents, ConnectionId, ConnectionInfo, ServeError, Server, ServerOptions,
-};
+use redkite_api::server::{AcceptPolicy, ConnectionEvents, ConnectionId, ConnectionInfo, Server, ServerOptions};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -150,7 +148,7 @@ pub struct Running {
     pub fake: Arc<Fake>,
     pub events: mpsc::UnboundedReceiver<Event>,
     pub stop: Option<oneshot::Sender<()>>,
-    pub served: JoinHandle<Result<(), ServeError>>,
+    pub served: JoinHandle<()>,
 }
 
 /// Small, so that tests of the limit are cheap.

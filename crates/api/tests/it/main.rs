@@ -17,5 +17,6 @@ mod changes;
 mod descriptors;
 mod fake_service;
 mod handlers;
+mod pipelining;
 mod transport;
 mod wire_bytes;

@@ -200,7 +200,7 @@ async fn a_shutdown_waits_for_what_runs_and_takes_nothing_new() {
     assert!(!running.is_finished() && !server.served.is_finished());
     server.fake.release.notify_one();
     running.await.unwrap().expect("a running request finishes");
-    server.served.await.unwrap().unwrap();
+    server.served.await.unwrap();
     assert!(idle.get_version(GetVersionRequest {}).await.is_err());
 }
 
@@ -234,7 +234,7 @@ async fn a_client_that_does_not_leave_is_cut_off() {
     // From the answer on the server speaks HTTP/2 with it.
     deaf.receive().await;
     server.stop().await;
-    server.served.await.unwrap().unwrap();
+    server.served.await.unwrap();
     assert_eq!(server.events.recv().await, Some(Event::Gone(id)));
 }
 
@@ -245,6 +245,6 @@ async fn a_shutdown_does_not_wait_for_ever() {
     let running = tokio::spawn(async move { client.flush(FlushRequest::default()).await });
     server.fake.begun.notified().await;
     server.stop.take().unwrap().send(()).unwrap();
-    server.served.await.unwrap().unwrap();
+    server.served.await.unwrap();
     assert!(running.await.unwrap().is_err(), "its connection ended with the server");
 }
