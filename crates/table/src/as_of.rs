@@ -75,6 +75,7 @@ impl Database {
                 })?;
                 let found = found.ok_or_else(not_found)?;
                 let history = self.history(&catalog, &found).await?;
+                self.still_readable(revision).await?;
                 self.past(&found, &history, revision, pin)?.ok_or_else(not_found)
             }
             Moment::Time(time_ms) => {
@@ -95,8 +96,19 @@ impl Database {
                 let history = self.history(&catalog, &found).await?;
                 let revision = history.revision_at(time_ms, horizon)?.ok_or_else(not_found)?;
                 let pin = self.presence().pin(revision).await?;
+                self.still_readable(revision).await?;
                 self.past(&found, &history, revision, pin)?.ok_or_else(not_found)
             }
+        }
+    }
+
+    /// Whether all was there that the state at `revision` follows from, now that it has been read. A pin is a courtesy: if
+    /// the lease it hung on has ended, the tombstones may have been gone already, and with them rows.
+    async fn still_readable(&self, revision: Revision) -> Result<()> {
+        let horizon = self.horizon().await?;
+        match horizon.revision <= revision {
+            true => Ok(()),
+            false => Err(Error::TooOld { asked: revision.to_string(), oldest: horizon.revision }),
         }
     }
 

@@ -105,6 +105,17 @@ pub enum Error {
         /// The id in the metadata.
         known: String,
     },
+    /// The metadata is in an earlier state than this node has seen it in.
+    #[error(
+        "the metadata store has gone back from revision {seen} to {found}, as if a backup had been restored; \
+         restart every node, so that it reads what is there now"
+    )]
+    WentBack {
+        /// The newest revision of the user's data that was seen.
+        seen: Revision,
+        /// What was found after that.
+        found: Revision,
+    },
     /// A commit was sent and its outcome could not be learnt yet.
     #[error("the outcome of commit {id} is unknown: {detail}; ask again")]
     OutcomeUnknown {
@@ -155,7 +166,7 @@ impl Error {
             Error::NewerFormat { .. } => ErrorKind::Unsupported,
             Error::OutcomeUnknown { .. } => ErrorKind::Unknown,
             Error::Contended { .. } | Error::Aborted { .. } => ErrorKind::Conflict,
-            Error::ShuttingDown => ErrorKind::Unavailable,
+            Error::ShuttingDown | Error::WentBack { .. } => ErrorKind::Unavailable,
             Error::Internal { .. } => ErrorKind::Internal,
         }
     }

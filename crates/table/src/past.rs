@@ -9,7 +9,9 @@ use std::sync::Arc;
 use redkite_types::Revision;
 
 use crate::catalog::{Collection, File, Fragment};
-use crate::entry::{AnchorState, CollectionRecord, CollectionTombstone, Dropped, DroppedFragment, Tombstone};
+use crate::entry::{
+    AnchorState, CollectionRecord, CollectionTombstone, Dropped, DroppedFragment, FileEntry, Tombstone,
+};
 use crate::horizon::Horizon;
 use crate::{Error, Result};
 
@@ -152,12 +154,17 @@ impl History {
 
 /// A dropped fragment with the entries it last had.
 fn revived(dropped: &DroppedFragment) -> Fragment {
-    let files = dropped.files.iter().map(|(path, entry)| File {
+    let file = |(path, entry): (&String, &FileEntry)| File {
         path: path.as_str().into(),
         entry: entry.clone(),
         created: dropped.created,
-        // Only the anchor is ever put again.
-        modified: if entry.committed_ms > 0 { dropped.since } else { dropped.created },
-    });
-    Fragment::new(dropped.id, files.collect())
+        modified: dropped.created,
+    };
+    let mut files: Vec<File> = dropped.files.iter().map(file).collect();
+    let fragment = Fragment::new(dropped.id, files.clone());
+    // Only the anchor is ever put again.
+    if let Ok(anchor) = fragment.anchor() {
+        files.iter_mut().filter(|file| file.path == anchor.path).for_each(|file| file.modified = dropped.since);
+    }
+    Fragment::new(dropped.id, files)
 }

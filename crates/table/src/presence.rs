@@ -9,7 +9,7 @@
 //! All of this is a courtesy of collectors to readers. A node whose lease ended keeps serving right answers: files are
 //! never changed or reused, and one that is missing is an error, never an empty file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,7 +54,15 @@ pub(crate) struct Presence {
     node: NodeId,
     ambient: Ambient,
     told: Mutex<Option<Told>>,
-    pinned: tokio::sync::Mutex<BTreeMap<Revision, Held>>,
+    pins: tokio::sync::Mutex<Pins>,
+}
+
+/// The pins of this node.
+#[derive(Debug, Default)]
+struct Pins {
+    held: BTreeMap<Revision, Held>,
+    /// Whose keys may be there although nobody holds them: the request that put one was cancelled before it knew.
+    doubtful: BTreeSet<Revision>,
 }
 
 /// What the node said last.
@@ -97,7 +105,7 @@ impl Presence {
         node: NodeId,
         ambient: Ambient,
     ) -> Result<Self> {
-        let presence = Self { meta, keys, cluster, node, ambient, told: Mutex::default(), pinned: Default::default() };
+        let presence = Self { meta, keys, cluster, node, ambient, told: Mutex::default(), pins: Default::default() };
         // Any revision read now is one that no later catalog is older than.
         let key = presence.keys.node(&presence.cluster, presence.node);
         let now = presence.meta.range(RangeRequest::new(KeyRange::Exact(key))).await?.revision;
@@ -155,15 +163,15 @@ impl Presence {
 
     /// Keeps `revision` readable. [`Error::TooOld`] if it is not any more.
     pub(crate) async fn pin(&self, revision: Revision) -> Result<Pin> {
-        let mut pinned = self.pinned.lock().await;
+        let mut pins = self.pins.lock().await;
         let now_ms = self.ambient.now_ms();
         for _ in 0..LEASE_TRIES {
             let lease = self.lease().await?;
-            if let Some(held) = pinned.get_mut(&revision).filter(|held| held.lease == lease) {
+            if let Some(held) = pins.held.get_mut(&revision).filter(|held| held.lease == lease) {
                 held.last_used_ms = now_ms;
                 return Ok(Pin { _users: held.users.clone() });
             }
-            if pinned.len() >= PINS_MAX {
+            if pins.held.len() >= PINS_MAX {
                 return Err(Error::LimitReached {
                     what: "past revisions read at the same time on one node",
                     limit: PINS_MAX,
@@ -183,6 +191,7 @@ impl Presence {
                 ],
                 otherwise: vec![Op::Range(KeyRange::Exact(self.keys.horizon()))],
             };
+            pins.doubtful.insert(revision);
             let response = match self.meta.txn(txn).await {
                 Err(redkite_meta::Error::LeaseNotFound(_)) => {
                     *self.told.lock() = None;
@@ -191,6 +200,7 @@ impl Presence {
                 Err(redkite_meta::Error::OutcomeUnknown(_)) => continue,
                 other => other?,
             };
+            pins.doubtful.remove(&revision);
             if !response.succeeded {
                 let horizon = match response.results.first() {
                     Some(OpResult::Range(kvs)) => kvs.first().map_or(Ok(Horizon::default()), Horizon::read)?,
@@ -199,7 +209,7 @@ impl Presence {
                 return Err(Error::TooOld { asked: revision.to_string(), oldest: horizon.revision });
             }
             let users = Arc::new(());
-            pinned.insert(revision, Held { lease, users: users.clone(), last_used_ms: now_ms });
+            pins.held.insert(revision, Held { lease, users: users.clone(), last_used_ms: now_ms });
             return Ok(Pin { _users: users });
         }
         Err(redkite_meta::Error::Unavailable("an old revision cannot be pinned".into()).into())
@@ -216,19 +226,27 @@ impl Presence {
         told.map(|told| told.lease).ok_or_else(|| Error::Internal { detail: "a lease was told and is gone".into() })
     }
 
-    /// Releases the pins nobody has used for a while.
+    /// Releases the pins nobody has used for a while, and those of requests that were cancelled.
     pub(crate) async fn release_unused_pins(&self) -> Result<()> {
-        let mut pinned = self.pinned.lock().await;
+        // While this is held nobody puts a pin.
+        let mut pins = self.pins.lock().await;
         let now_ms = self.ambient.now_ms();
         let unused = |held: &Held| {
             Arc::strong_count(&held.users) == 1 && now_ms.saturating_sub(held.last_used_ms) >= PIN_LINGERS_MS
         };
         let released: Vec<Revision> =
-            pinned.iter().filter(|(_, held)| unused(held)).map(|(revision, _)| *revision).collect();
+            pins.held.iter().filter(|(_, held)| unused(held)).map(|(revision, _)| *revision).collect();
         for revision in released {
-            let key = self.keys.pin(&self.cluster, self.node, revision);
-            self.meta.txn(Txn { then: vec![Op::Delete(KeyRange::Exact(key))], ..Txn::default() }).await?;
-            pinned.remove(&revision);
+            // First of all: whoever asks for it while this is under way, or was cut off, has to put it anew.
+            pins.held.remove(&revision);
+            pins.doubtful.insert(revision);
+        }
+        while let Some(revision) = pins.doubtful.first().copied() {
+            if !pins.held.contains_key(&revision) {
+                let key = self.keys.pin(&self.cluster, self.node, revision);
+                self.meta.txn(Txn { then: vec![Op::Delete(KeyRange::Exact(key))], ..Txn::default() }).await?;
+            }
+            pins.doubtful.remove(&revision);
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float32Type, Int64Type};
-use arrow_array::{FixedSizeListArray, Int64Array, RecordBatch};
+use arrow_array::{ArrayRef, FixedSizeListArray, Int64Array, RecordBatch};
 use redkite_expr::{Predicate, Templates, parse};
 use redkite_ingest::block::{BlockOp, OpKind};
 use redkite_ingest::{ClientId, ConnectionId, Error, FlushRequest, Flushed, Ingest, IngestOptions, WriteReport};
@@ -267,15 +267,25 @@ pub fn schema() -> Schema {
     Schema { fields, description: String::new() }
 }
 
-/// Rows as a batch of [`schema`].
+/// The same with another vector field behind, of the same values.
+#[allow(dead_code, reason = "not every test binary that includes this file needs it")]
+pub fn schema_of_two_vectors() -> Schema {
+    let mut schema = schema();
+    schema.fields.push(field(FieldId(103), "second", DataType::FloatVector { dim: 2 }));
+    schema
+}
+
+/// Rows as a batch of [`schema`] or [`schema_of_two_vectors`].
 pub fn batch(schema: &Schema, rows: &[Row]) -> RecordBatch {
     let column = |value: fn(&Row) -> i64| Arc::new(rows.iter().map(value).collect::<Int64Array>());
     let vectors = rows.iter().map(|(key, tag)| Some([Some(*key as f32), Some(*tag as f32)]));
     let vectors = FixedSizeListArray::from_iter_primitive::<Float32Type, _, _>(vectors, 2);
     let (_, size, values, nulls) = vectors.into_parts();
     let arrow_schema::DataType::FixedSizeList(item, _) = schema.fields[2].data_type.arrow() else { unreachable!() };
-    let vectors = FixedSizeListArray::new(item, size, values, nulls.filter(|nulls| nulls.null_count() > 0));
-    RecordBatch::try_new(schema.arrow(), vec![column(|row| row.0), column(|row| row.1), Arc::new(vectors)]).unwrap()
+    let vectors = Arc::new(FixedSizeListArray::new(item, size, values, nulls.filter(|nulls| nulls.null_count() > 0)));
+    let mut columns: Vec<ArrayRef> = vec![column(|row| row.0), column(|row| row.1)];
+    columns.resize(schema.fields.len(), vectors);
+    RecordBatch::try_new(schema.arrow(), columns).unwrap()
 }
 
 /// A write as an operation on the collection of `record`.

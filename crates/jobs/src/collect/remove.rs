@@ -86,6 +86,10 @@ pub(super) async fn graves(database: &Arc<Database>, catalog: &Catalog, horizon:
 async fn collection(database: &Database, catalog: &Catalog, dropped: &DroppedCollection) -> Result<CollectReport> {
     let segment = &dropped.tombstone.segment;
     let mut report = CollectReport::default();
+    // Another collector may have been here.
+    if database.meta.get(&dropped.key).await?.is_none() {
+        return Ok(report);
+    }
     if let Some(collection) = catalog.segment(segment) {
         // No entry of another collection has ever had a key here; all the same only those from before the drop go.
         let files: Vec<Arc<File>> =
@@ -121,7 +125,10 @@ pub(super) async fn superseded_logs(
     let mut report = CollectReport::default();
     let mut garbage = Garbage::default();
     for collection in catalog.segments().filter(|collection| !collection.is_damaged()) {
-        superseded_in(database, collection, retained.get(&*collection.segment), &mut garbage)?;
+        // One that cannot be made sense of must not keep the space of the others.
+        if let Err(error) = superseded_in(database, collection, retained.get(&*collection.segment), &mut garbage) {
+            tracing::error!(%error, segment = &*collection.segment, "no delete log of this collection is removed");
+        }
     }
     if !garbage.keys.is_empty() {
         report.add(garbage.remove(database).await?);
@@ -134,7 +141,7 @@ fn superseded_in(
     collection: &Collection,
     retained: Option<&HashSet<&str>>,
     garbage: &mut Garbage,
-) -> Result<()> {
+) -> redkite_table::Result<()> {
     if collection.delete_logs.is_empty() {
         return Ok(());
     }

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 
 use crate::plain::Write;
 use crate::work::{check_files, collect_all, merge, no_retention, rows_as_of, rows_of};
-use crate::world::{FILMS, Node, Stores};
+use crate::world::{FILMS, Node, Stores, schema_of_two_vectors};
 use Write::{DeleteKeys, Insert, Upsert};
 
 async fn scene(stores: &Stores) -> Node {
@@ -68,6 +68,20 @@ async fn what_is_retained_can_be_read_and_what_is_not_is_refused_by_name() {
     assert_eq!(rows_as_of(&node, FILMS, horizon.revision).await.unwrap(), [(2, 2), (3, 3)]);
     let future = rows_as_of(&node, FILMS, Revision(1_000_000)).await.unwrap_err();
     assert!(matches!(future, Error::NotYet { .. }), "{future}");
+}
+
+/// Of the files of a fragment only the anchor is ever put again, however many vector fields there are.
+#[tokio::test(start_paused = true)]
+async fn the_past_of_a_fragment_with_two_vectors_can_be_read() {
+    let node = Stores::new().await.node(1).await;
+    node.create_with(FILMS, schema_of_two_vectors(), &[]).await;
+    let inserted = flush(&node, Insert(vec![(1, 1), (2, 2)])).await;
+    let deleted = flush(&node, DeleteKeys(vec![1])).await;
+    let more = flush(&node, Insert(vec![(3, 3)])).await;
+    merge(&node, FILMS).await.unwrap().unwrap();
+    assert_eq!(rows_as_of(&node, FILMS, inserted).await.unwrap(), [(1, 1), (2, 2)]);
+    assert_eq!(rows_as_of(&node, FILMS, deleted).await.unwrap(), [(2, 2)]);
+    assert_eq!(rows_as_of(&node, FILMS, more).await.unwrap(), [(2, 2), (3, 3)]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -16,7 +16,7 @@ use super::{Ended, History, Late, NAMES, Op, Running, Seat, Work, ingest_options
 use crate::faulty_meta::{Call, Fault, FaultyMeta};
 use crate::plain::Write;
 use crate::work::id_of;
-use crate::world::{Client, Node, schema};
+use crate::world::{Client, Node, schema_of_two_vectors};
 
 impl History {
     /// Runs an operation that neither stops nor fails.
@@ -424,7 +424,7 @@ async fn run(node: Node, client: Option<Client>, op: Op) -> Ended {
         (Op::Create(name), _) => {
             let new = NewCollection {
                 name: name.to_owned(),
-                schema: schema(),
+                schema: schema_of_two_vectors(),
                 properties: BTreeMap::new(),
                 consistency_level: 0,
                 shards: 1,
