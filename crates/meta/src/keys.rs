@@ -13,6 +13,7 @@
 //! | `/<user>/.idfloor` | commits with an id from before this revision are refused | |
 //! | `/<user>/.autoid` | the next unassigned automatic key | |
 //! | `/<user>/.store` | the identity of the object store all data files lie in; put once | |
+//! | `/<user>/.claim` | the id by which the user's files in that store are known to be those of this metadata | |
 //! | `/<user>/.commit/<id>` | outcome of a commit, leased | S37 |
 //! | `/<user>/.flush/<name>` | outcome of a flush the client named, leased | S37 |
 //! | `/<user>/.intent/<segment>` | a delete that kept losing asks others to let it pass, leased | S40 |
@@ -81,6 +82,11 @@ impl UserKeys {
     /// The identity of the object store all data files lie in.
     pub fn store(&self) -> String {
         format!("{}.store", self.prefix)
+    }
+
+    /// The id by which the user's files in that store are known to be those of this metadata.
+    pub fn claim(&self) -> String {
+        format!("{}.claim", self.prefix)
     }
 
     /// The outcome of a commit.
@@ -252,6 +258,7 @@ mod tests {
         check(keys.tombstone("films.7", &commit, "anchors"), UserKey::Tombstone { segment: "films.7" });
         check(keys.pin(&ClusterId::new("c1").unwrap(), NodeId(1), Revision(9)), UserKey::Bookkeeping);
         check(keys.store(), UserKey::Bookkeeping);
+        check(keys.claim(), UserKey::Bookkeeping);
         assert_eq!(keys.parse("/bob/collection_list"), None);
     }
 }

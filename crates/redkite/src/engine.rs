@@ -13,7 +13,7 @@ use redkite_meta::MetaStore;
 use redkite_meta::keys::UserKeys;
 use redkite_storage::{DataStore, StorageOptions};
 use redkite_table::fragment::ReaderOptions;
-use redkite_table::{Ambient, Database, DatabaseOptions, store_identity};
+use redkite_table::{Ambient, Database, DatabaseOptions, store_identity, user_claim};
 use redkite_types::{NodeId, UserName};
 use tokio::time::Instant;
 
@@ -76,7 +76,7 @@ impl Engine {
     }
 }
 
-/// Checks that the store belongs to the metadata; waits for one that does not answer.
+/// Checks that the store and the user's files in it belong to the metadata; waits for one that does not answer.
 async fn check_store(
     meta: &dyn MetaStore,
     user: &UserName,
@@ -86,7 +86,11 @@ async fn check_store(
     let keys = UserKeys::new(user);
     let deadline = Instant::now() + STORE_WAIT_MAX;
     loop {
-        match store_identity::check(meta, &keys, data, ambient).await {
+        let checked = async {
+            store_identity::check(meta, &keys, data, ambient).await?;
+            user_claim::check(meta, &keys, user, data, ambient).await
+        };
+        match checked.await {
             Err(redkite_table::Error::Storage(error @ redkite_storage::Error::Unavailable { .. }))
                 if Instant::now() < deadline =>
             {

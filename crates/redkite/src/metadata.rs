@@ -43,6 +43,9 @@ pub async fn embedded(dir: &DataDir) -> Result<Arc<dyn MetaStore>> {
             dir.objects().display()
         );
     }
+    if !path.exists() {
+        dir.remove_claims().with_context(|| format!("{} cannot be prepared", dir.objects().display()))?;
+    }
     let shown = path.display().to_string();
     let opening = tokio::task::spawn_blocking(move || EmbeddedStore::open(&path, EmbeddedOptions::default()));
     let store = opening.await?.with_context(|| format!("the metadata in {shown} cannot be opened"))?;

@@ -105,6 +105,23 @@ pub enum Error {
         /// The id in the metadata.
         known: String,
     },
+    /// The user's files in the object store are those of other metadata.
+    #[error(
+        "the files of user {user} in it are not those of this metadata: {}, the metadata has id {known}; use the metadata \
+         they belong to, another storage.url or another user. Redkite removes what its metadata does not name, so only if \
+         nothing there is needed any more remove the user's folder and {file}",
+        found_claim(file, .found.as_deref())
+    )]
+    OtherMetadata {
+        /// The user.
+        user: String,
+        /// The file that says whose they are.
+        file: String,
+        /// The id in it, if there is one.
+        found: Option<String>,
+        /// The id in the metadata.
+        known: String,
+    },
     /// The metadata is in an earlier state than this node has seen it in.
     #[error(
         "the metadata store has gone back from revision {seen} to {found}, as if a backup had been restored; \
@@ -160,7 +177,8 @@ impl Error {
             | Error::FieldNotFound { .. }
             | Error::TooOld { .. }
             | Error::NotYet { .. }
-            | Error::OtherStore { .. } => ErrorKind::Invalid,
+            | Error::OtherStore { .. }
+            | Error::OtherMetadata { .. } => ErrorKind::Invalid,
             Error::LimitReached { .. } | Error::TooManyCollections { .. } => ErrorKind::Exhausted,
             Error::Damaged { .. } => ErrorKind::Corrupt,
             Error::NewerFormat { .. } => ErrorKind::Unsupported,
@@ -176,6 +194,13 @@ fn found_identity(found: Option<&str>) -> String {
     match found {
         Some(found) => format!("its {STORE_FILE} has id {found}, the metadata has"),
         None => format!("it has no {STORE_FILE} with the metadata's id"),
+    }
+}
+
+fn found_claim(file: &str, found: Option<&str>) -> String {
+    match found {
+        Some(found) => format!("{file} has id {found}"),
+        None => format!("there is no {file}"),
     }
 }
 

@@ -118,7 +118,10 @@ mod tests {
             // As if from before the first commit.
             put(Op::Delete(KeyRange::Exact("head".into()))).await;
             let error = heads.read().await.unwrap_err();
-            assert!(matches!(error, Error::WentBack { seen, found } if (seen, found) == (revision, Revision::ZERO)), "{error}");
+            assert!(
+                matches!(error, Error::WentBack { seen, found } if (seen, found) == (revision, Revision::ZERO)),
+                "{error}"
+            );
             // What is written now belongs to another history.
             put(Op::put("head", "x")).await;
             heads.read().await.unwrap_err();

@@ -4,7 +4,7 @@
 //!   reader has to have seen.
 //! - [`Database`] ties them to a metadata store and an object store; [`ddl`] creates, changes and drops collections.
 //! - [`fragment`] writes and reads the files of a fragment.
-//! - [`store_identity`] keeps metadata and object store together.
+//! - [`store_identity`] and [`user_claim`] keep metadata and object store together.
 //! - [`change`] says what a commit puts, and leaves the tombstones of what it drops or replaces; [`commit`] is the only
 //!   place that publishes anything.
 //!
@@ -32,6 +32,7 @@ pub mod presence;
 mod slowdown;
 pub mod store_identity;
 mod unfinished;
+pub mod user_claim;
 
 pub use ambient::Ambient;
 pub use as_of::{Moment, Past};

@@ -19,6 +19,7 @@
 use redkite_meta::keys::UserKeys;
 use redkite_meta::{Compare, MetaStore, Op, Txn};
 use redkite_storage::DataStore;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::entry::encode;
@@ -48,7 +49,7 @@ pub async fn check(meta: &dyn MetaStore, keys: &UserKeys, data: &DataStore, ambi
     let key = keys.store();
     for _ in 0..TRIES {
         let stored = meta.get(&key).await?;
-        let known = stored.map(|kv| decode(&key, &kv.value)).transpose()?;
+        let known = stored.map(|kv| decode::<Identity>(&key, &kv.value, FORMAT)).transpose()?;
         let found = read(data).await?;
         let Some(known) = known else {
             let identity = match found {
@@ -68,10 +69,11 @@ pub async fn check(meta: &dyn MetaStore, keys: &UserKeys, data: &DataStore, ambi
 }
 
 async fn read(data: &DataStore) -> Result<Option<Identity>> {
-    data.read(FILE, BYTES_MAX).await?.map(|bytes| decode(FILE, &bytes)).transpose()
+    data.read(FILE, BYTES_MAX).await?.map(|bytes| decode(FILE, &bytes, FORMAT)).transpose()
 }
 
-fn decode(what: &str, bytes: &[u8]) -> Result<Identity> {
+/// Reads JSON that has a `format` of at most `supported`.
+pub(crate) fn decode<T: DeserializeOwned>(what: &str, bytes: &[u8], supported: u32) -> Result<T> {
     /// All that may be relied on in a newer format.
     #[derive(Deserialize)]
     struct Format {
@@ -79,8 +81,8 @@ fn decode(what: &str, bytes: &[u8]) -> Result<Identity> {
     }
     let damaged = |error: serde_json::Error| Error::Damaged { what: what.to_owned(), detail: error.to_string() };
     let Format { format } = serde_json::from_slice(bytes).map_err(damaged)?;
-    if format > FORMAT {
-        return Err(Error::NewerFormat { what: what.to_owned(), found: format, supported: FORMAT });
+    if format > supported {
+        return Err(Error::NewerFormat { what: what.to_owned(), found: format, supported });
     }
     serde_json::from_slice(bytes).map_err(damaged)
 }

@@ -123,3 +123,22 @@ fn metadata_that_is_gone_can_be_made_anew_where_there_is_no_data() {
     fs::remove_file(server.data_dir().join("meta.redb")).unwrap();
     server.restart().unwrap();
 }
+
+/// Two metadata stores over one store, as if somebody had started anew over a bucket that is in use.
+#[test]
+fn files_of_other_metadata_are_refused() {
+    let scratch = tempfile::tempdir().unwrap();
+    let url = format!("file://{}/objects", scratch.path().display());
+    let mut server = RedkiteOptions::new(BINARY).set("storage.url", &url).start().unwrap();
+    let (other, url) = (scratch.path().join("other").to_str().unwrap().to_owned(), format!("storage.url={url}"));
+    let place = ["standalone", "--data-dir", &other, "--listen", "127.0.0.1:0", "--http", ""];
+    let output = run(&[&place[..], &["--set", "log=off", "--set", &url]].concat());
+    assert_eq!(output.status.code(), Some(1));
+    let said = stderr(&output);
+    for word in ["storage.url", "user default", ".redkite-user-default", "another user"] {
+        assert!(said.contains(word), "no {word} in {said}");
+    }
+    assert_eq!(said.lines().count(), 1, "{said}");
+    server.terminate(PATIENCE).unwrap();
+    server.restart().unwrap();
+}

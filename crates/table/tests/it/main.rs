@@ -13,3 +13,4 @@ mod ddl;
 mod following;
 mod store_identity;
 mod unknown_changes;
+mod user_claim;
