@@ -1,5 +1,7 @@
 //! What can go wrong between a write and its becoming visible.
 
+use std::sync::Arc;
+
 use redkite_types::{CommitId, ErrorKind};
 
 /// A failure of a write or a flush.
@@ -85,6 +87,12 @@ pub enum Error {
         /// The limit in bytes.
         limit: u64,
     },
+    /// What failed for all blocks that were published together.
+    #[error("{cause}")]
+    Shared {
+        /// Why.
+        cause: Arc<Error>,
+    },
     /// A broken invariant.
     #[error("internal error: {detail}")]
     Internal {
@@ -106,6 +114,7 @@ impl Error {
             Error::FlushNotCommitted => ErrorKind::Conflict,
             Error::OutcomeUnknown { .. } => ErrorKind::Unknown,
             Error::MemoryExhausted { .. } => ErrorKind::Exhausted,
+            Error::Shared { cause } => cause.kind(),
             Error::Internal { .. } => ErrorKind::Internal,
         }
     }

@@ -4,7 +4,8 @@
 //! A block joins those that wait for its collection. While one group is being published the next one gathers, so there is
 //! no added wait, and the more clients write the larger the groups are. Each block stays whole: its rows are all in the
 //! fragment, and the transaction is one atom. If a group fails, its blocks are published one by one, so that none fails
-//! for another's sake; if its outcome is unknown it is unknown to all, and each settles it for itself.
+//! for another's sake, unless a store did not answer: then all have failed. If its outcome is unknown it is unknown to all,
+//! and each settles it for itself.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use redkite_table::Database;
-use redkite_types::{CollectionId, Revision};
+use redkite_types::{CollectionId, ErrorKind, Revision};
 use tokio::sync::oneshot;
 
 use crate::Error;
@@ -147,6 +148,16 @@ async fn publish(database: &Arc<Database>, group: Vec<Member>) {
         Err(failure) => match <[Member; 1]>::try_from(group) {
             Ok([alone]) => _ = alone.outcome.send(Err(failure)),
             Err(group) => {
+                let failure = match failure {
+                    // It is nobody's fault in the group, and each of them alone would only ask a store in need once more.
+                    Failure::Keep(error) if error.kind() == ErrorKind::Unavailable => {
+                        let cause = Arc::new(error);
+                        let shared = || Failure::Keep(Error::Shared { cause: cause.clone() });
+                        group.into_iter().for_each(|member| _ = member.outcome.send(Err(shared())));
+                        return;
+                    }
+                    failure => failure,
+                };
                 let blocks = group.len();
                 tracing::debug!(?failure, blocks, "a group could not be published; its blocks go one by one");
                 for member in group {
