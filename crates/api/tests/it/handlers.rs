@@ -1,9 +1,12 @@
 //! The handlers over an engine in memory, called as the transport calls them.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use redkite_api::proto::milvus::milvus_service_server::MilvusService;
-use redkite_api::proto::milvus::{DeleteRequest, InsertRequest, MutationResult, UpsertRequest};
+use redkite_api::proto::milvus::{
+    DeleteRequest, GetCollectionStatisticsRequest, InsertRequest, MutationResult, UpsertRequest,
+};
 use redkite_api::server::{ConnectionId, ConnectionInfo};
 use redkite_api::service::MilvusServer;
 use redkite_ingest::IngestOptions;
@@ -50,6 +53,44 @@ async fn s40_a_delete_by_filter_tells_how_many_rows_it_takes_with_it() {
         client.flush().await;
         assert!(node.rows(FILMS).await.is_empty());
     }
+}
+
+/// With `flush_interval` 0 the answer of a write tells the revision it is visible from, as a timestamp: it can be read as of
+/// that revision, and not before.
+#[tokio::test]
+async fn s16_a_write_that_is_committed_tells_its_revision() {
+    let options = IngestOptions { auto_flush: true, flush_interval: Duration::ZERO, ..IngestOptions::default() };
+    let node = Stores::new().await.node_with(1, options).await;
+    node.create(FILMS).await;
+    let client = node.client();
+    let server = server(&node);
+    let rows_at = async |revision: u64| {
+        let request = request(
+            &client,
+            GetCollectionStatisticsRequest { collection_name: format!("{FILMS}@{revision}"), ..Default::default() },
+        );
+        server.get_collection_statistics(request).await.unwrap().into_inner().stats[0].value.clone()
+    };
+    let insert = |key: i64| request(&client, crate::pipelining::insert(key));
+    let first = server.insert(insert(1)).await.unwrap().into_inner();
+    assert_eq!(first.status.unwrap().code, 0);
+    let anchor = node.collection(FILMS).await.fragments.values().next().unwrap().anchor().unwrap().created;
+    assert_eq!(first.timestamp, anchor.0 as u64);
+    let second = server.insert(insert(2)).await.unwrap().into_inner().timestamp;
+    let deleted = delete(&client, "id == 1").await.timestamp;
+    assert!(first.timestamp < second && second < deleted);
+    assert_eq!(rows_at(first.timestamp - 1).await, "0");
+    assert_eq!(rows_at(first.timestamp).await, "1");
+    assert_eq!(rows_at(second - 1).await, "1");
+    assert_eq!(rows_at(second).await, "2");
+    assert_eq!(rows_at(deleted).await, "1");
+    // One that is not committed yet has a timestamp of Milvus's kind, which is no revision.
+    let waiting = Stores::new().await.node(1).await;
+    waiting.create(FILMS).await;
+    let client = waiting.client();
+    let answer = MilvusServer::new(waiting.ingest.clone());
+    let answer = answer.insert(request(&client, crate::pipelining::insert(1))).await.unwrap().into_inner();
+    assert!(answer.timestamp > 1 << 40, "{}", answer.timestamp);
 }
 
 /// A write of 6,000 bytes into a collection that is not there.

@@ -166,7 +166,8 @@ fn framed(message: &impl Message) -> Bytes {
     bytes.into()
 }
 
-fn insert(key: i64) -> InsertRequest {
+/// Inserts a row of the key and tag 0.
+pub fn insert(key: i64) -> InsertRequest {
     let longs = |name: &str, value: i64| {
         let longs = Scalars::LongData(LongArray { data: vec![value] });
         let field = Some(Column::Scalars(ScalarField { data: Some(longs) }));
