@@ -51,6 +51,36 @@ impl Default for CollectOptions {
     }
 }
 
+/// Of what to remove.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    /// Whatever there is.
+    All,
+    /// Only what lies in these segments.
+    Segments(HashSet<String>),
+}
+
+impl Scope {
+    /// The collection of that name, and those that were called so and are dropped.
+    pub fn named(catalog: &Catalog, name: &str) -> redkite_table::Result<Self> {
+        let dropped = catalog.graves.collections().filter(|dropped| dropped.tombstone.name == name);
+        let mut segments: HashSet<String> = dropped.map(|dropped| dropped.tombstone.segment.clone()).collect();
+        match catalog.collection(name) {
+            Ok(collection) => _ = segments.insert(collection.segment.to_string()),
+            Err(error) if segments.is_empty() => return Err(error),
+            Err(_) => {}
+        }
+        Ok(Self::Segments(segments))
+    }
+
+    fn has(&self, segment: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Segments(segments) => segments.contains(segment),
+        }
+    }
+}
+
 /// What was removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CollectReport {
@@ -74,8 +104,9 @@ impl CollectReport {
     }
 }
 
-/// Removes what was dropped or replaced and is needed by nobody any more. Any number of collectors may do so at once.
-pub async fn collect(database: &Arc<Database>, options: &CollectOptions) -> Result<CollectReport> {
+/// Removes what was dropped or replaced and is needed by nobody any more. Any number of collectors may do so at once. The
+/// horizon is raised for all collections, whatever the scope.
+pub async fn collect(database: &Arc<Database>, options: &CollectOptions, scope: &Scope) -> Result<CollectReport> {
     let catalog = safe_catalog(database).await?;
     database.tell_needs().await?;
     let needs = database.needs().await?;
@@ -104,8 +135,8 @@ pub async fn collect(database: &Arc<Database>, options: &CollectOptions) -> Resu
         step("collect-after-horizon")?;
     }
     let mut report = CollectReport::default();
-    report.add(remove::graves(database, &catalog, horizon.revision).await?);
-    report.add(remove::superseded_logs(database, &catalog, horizon.revision).await?);
+    report.add(remove::graves(database, &catalog, horizon.revision, scope).await?);
+    report.add(remove::superseded_logs(database, &catalog, horizon.revision, scope).await?);
     if report != CollectReport::default() {
         database.readers.retain(&fragments_of(&catalog, horizon.revision));
     }

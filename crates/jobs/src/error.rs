@@ -24,6 +24,14 @@ pub enum Error {
         /// What.
         detail: String,
     },
+    /// A fragment to be merged cannot be read, now or later.
+    #[error("fragment {fragment} cannot be read and is left out of merges until the next start: {source}")]
+    Input {
+        /// Which.
+        fragment: redkite_types::FragmentId,
+        /// Why.
+        source: Box<redkite_table::Error>,
+    },
     /// There is no id between two fragments.
     #[error("there is no room for a merged fragment between its neighbours")]
     NoRoom,

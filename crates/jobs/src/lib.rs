@@ -16,9 +16,9 @@ pub mod merge;
 mod metrics;
 mod pool;
 
-pub use collect::{CollectOptions, CollectReport};
+pub use collect::{CollectOptions, CollectReport, Scope};
 pub use error::{Error, Result};
 pub use maintenance::{Maintenance, MaintenanceOptions};
-pub use merge::{Eagerness, MergeOptions, MergeReport};
+pub use merge::{Eagerness, MergeOptions, MergeReport, Next, Wanted};
 pub use metrics::{Standing, standing};
 pub use pool::Pool;

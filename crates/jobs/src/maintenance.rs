@@ -1,22 +1,28 @@
 //! The loops that keep a node's data in shape, and the same work on request.
 //!
-//! One loop merges: it looks at the collections that changed since it looked last. One collects, and renews what the node
-//! tells the others. A failure is logged and tried again; nothing waits for either loop.
+//! One loop merges: it looks at the collections that changed since it looked last ([`agenda`]). One collects. One renews what
+//! the node tells the others, which must not wait for either. A failure is logged and tried again, and so is a panic; nothing
+//! waits for any of the loops.
+
+mod agenda;
 
 use std::collections::{BTreeSet, HashMap};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use agenda::{Agenda, Looked};
+use futures::FutureExt;
 use futures::stream::{self, StreamExt};
 use parking_lot::Mutex;
 use redkite_table::presence::RENEWAL_PAUSE;
 use redkite_table::{Catalog, Database};
-use redkite_types::{CollectionId, Revision};
+use redkite_types::{CollectionId, FragmentId, Revision};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::collect::{collect, sweep};
-use crate::merge::{merge_next, unmerged};
+use crate::collect::{Scope, collect, sweep};
+use crate::merge::{Next, Wanted, merge_next, unmerged};
 use crate::metrics::standing;
 use crate::pool::Pool;
 use crate::{CollectOptions, CollectReport, Eagerness, Error, MergeOptions, MergeReport, Result, Standing};
@@ -28,8 +34,11 @@ const SLOWDOWN_STEP: Duration = Duration::from_millis(5);
 const SLOWDOWN_MAX: Duration = Duration::from_secs(1);
 /// How long changes gather before the merge loop looks at them.
 const GATHER: Duration = Duration::from_millis(50);
-/// Pause after a failed merge or collection.
-const FAILURE_PAUSE: Duration = Duration::from_secs(5);
+/// Pause before a loop that panicked goes on.
+const PANIC_PAUSE: Duration = Duration::from_secs(5);
+/// Longest time from a start to its first search for files that were never committed: a server that does not run for long
+/// leaves such files, too.
+const FIRST_SWEEP_MAX: Duration = Duration::from_secs(300);
 /// Least pause between two collections, whatever is configured.
 const COLLECT_PAUSE_MIN: Duration = Duration::from_millis(100);
 /// Merges of one collection without looking at the others.
@@ -78,6 +87,8 @@ struct Work {
     pool: Pool,
     /// Collections being merged: two merges of one would only overtake each other.
     merging: Mutex<BTreeSet<CollectionId>>,
+    /// Fragments that merges found to be unreadable.
+    unreadable: Mutex<HashMap<CollectionId, BTreeSet<FragmentId>>>,
     collecting: tokio::sync::Mutex<()>,
 }
 
@@ -85,13 +96,24 @@ impl Maintenance {
     /// Starts the loops. Must be called within a runtime.
     pub fn start(database: Arc<Database>, options: MaintenanceOptions) -> Result<Self> {
         let pool = Pool::new(options.merge.threads)?;
-        let work =
-            Arc::new(Work { database, options, pool, merging: Mutex::default(), collecting: Default::default() });
-        let loops = vec![tokio::spawn(work.clone().merge_loop()), tokio::spawn(work.clone().collect_loop())];
+        let work = Arc::new(Work {
+            database,
+            options,
+            pool,
+            merging: Mutex::default(),
+            unreadable: Mutex::default(),
+            collecting: Default::default(),
+        });
+        let loops = vec![
+            tokio::spawn(forever("merging", work.clone(), Work::merge_loop)),
+            tokio::spawn(forever("collecting", work.clone(), Work::collect_loop)),
+            tokio::spawn(forever("renewing what this node reads", work.clone(), Work::renew_loop)),
+        ];
         Ok(Self { work, loops: Mutex::new(loops) })
     }
 
-    /// Merges all that can be merged of one collection, or of all, and returns what was done by collection.
+    /// Merges all that can be merged of one collection, or of all, as it is now, and returns what was done by collection.
+    /// What is flushed while this runs is left for later, so this ends however much that is.
     pub async fn merge(&self, collection: Option<&str>) -> Result<Vec<(String, Vec<MergeReport>)>> {
         let catalog = self.work.database.snapshot(redkite_table::Visibility::Strong).await?;
         let mut wanted = Vec::new();
@@ -105,22 +127,35 @@ impl Maintenance {
                 }
             }
         }
+        // What is committed by now was made before.
+        let before = Some(catalog.revision);
         drop(catalog);
         let mut done = Vec::new();
         for (name, id) in wanted {
             let mut reports = Vec::new();
             let _merging = self.work.enter(id).await;
-            while let Some(report) = self.work.merge_once(id, Eagerness::All).await? {
-                reports.push(report);
+            loop {
+                match self.work.merge_once(id, Eagerness::All, before).await? {
+                    Next::Merged(report) => reports.push(report),
+                    Next::Overtaken => {}
+                    Next::Nothing | Next::Unsettled => break,
+                }
             }
             done.push((name, reports));
         }
         Ok(done)
     }
 
-    /// Removes all that nobody needs any more, files that were never committed included.
-    pub async fn collect(&self) -> Result<CollectReport> {
-        self.work.collect_now(true).await
+    /// Removes all that nobody needs any more of one collection, or of all, files that were never committed included.
+    pub async fn collect(&self, collection: Option<&str>) -> Result<CollectReport> {
+        let scope = match collection {
+            None => Scope::All,
+            Some(name) => {
+                let catalog = self.work.database.snapshot(redkite_table::Visibility::Strong).await?;
+                Scope::named(&catalog, name)?
+            }
+        };
+        self.work.collect_now(&scope, true).await
     }
 
     /// How things stand now.
@@ -145,6 +180,14 @@ impl Maintenance {
 impl Drop for Maintenance {
     fn drop(&mut self) {
         self.loops.lock().iter().for_each(JoinHandle::abort);
+    }
+}
+
+/// Runs a loop, and again if it panicked.
+async fn forever<F: Future<Output = ()>>(what: &'static str, work: Arc<Work>, run: fn(Arc<Work>) -> F) {
+    while AssertUnwindSafe(run(work.clone())).catch_unwind().await.is_err() {
+        tracing::error!(what, "background work met a defect, which is described above, and starts again");
+        tokio::time::sleep(PANIC_PAUSE).await;
     }
 }
 
@@ -176,11 +219,18 @@ impl Work {
         }
     }
 
-    async fn merge_once(&self, collection: CollectionId, eagerness: Eagerness) -> Result<Option<MergeReport>> {
+    async fn merge_once(
+        &self,
+        collection: CollectionId,
+        eagerness: Eagerness,
+        before: Option<Revision>,
+    ) -> Result<Next> {
         let started = Instant::now();
-        let result = merge_next(&self.database, collection, &self.options.merge, eagerness, &self.pool).await;
+        let without = self.unreadable.lock().get(&collection).cloned().unwrap_or_default();
+        let wanted = Wanted { eagerness, before, without };
+        let result = merge_next(&self.database, collection, &self.options.merge, &wanted, &self.pool).await;
         match &result {
-            Ok(Some(report)) => {
+            Ok(Next::Merged(report)) => {
                 metrics::counter!("redkite_merges_total").increment(1);
                 metrics::counter!("redkite_merged_rows_total").increment(report.rows);
                 metrics::counter!("redkite_merged_bytes_total").increment(report.bytes);
@@ -190,44 +240,46 @@ impl Work {
                 let MergeReport { inputs, rows, bytes, revision } = report;
                 tracing::info!(collection, inputs, rows, bytes, %revision, "merged fragments");
             }
-            Ok(None) => {}
-            Err(_) => metrics::counter!("redkite_merge_failures_total").increment(1),
+            Ok(Next::Nothing | Next::Unsettled | Next::Overtaken) => {}
+            Err(error) => {
+                metrics::counter!("redkite_merge_failures_total").increment(1);
+                if let Error::Input { fragment, .. } = error {
+                    self.unreadable.lock().entry(collection).or_default().insert(*fragment);
+                }
+            }
         }
         result
     }
 
     async fn merge_loop(self: Arc<Self>) {
-        let mut seen: HashMap<CollectionId, Revision> = HashMap::new();
-        let mut catalog = self.database.newest();
+        let mut agenda = Agenda::default();
         loop {
+            let catalog = self.database.newest();
             let revision = catalog.revision;
-            let changed = self.changed(&catalog, &mut seen);
+            let due = self.due(&catalog, &mut agenda);
             // Not held while merging: it would keep what is merged away from being removed.
             drop(catalog);
-            let failed = stream::iter(changed)
-                .map(|id| self.clone().merge_some(id))
+            let looked = stream::iter(due)
+                .map(|id| self.clone().merge_some(id).map(move |looked| (id, looked)))
                 .buffer_unordered(self.options.merge.threads.max(1))
-                .filter_map(|left| async move { left })
-                .collect::<Vec<CollectionId>>()
+                .collect::<Vec<_>>()
                 .await;
-            if !failed.is_empty() {
-                tokio::time::sleep(FAILURE_PAUSE).await;
-                failed.iter().for_each(|id| _ = seen.remove(id));
-                catalog = self.database.newest();
-                continue;
-            }
-            match self.database.changed_since(revision).await {
-                Ok(_) => {}
-                // The node stops.
-                Err(_) => return,
+            looked.into_iter().for_each(|(id, looked)| agenda.looked(id, looked, Instant::now()));
+            let changed = self.database.changed_since(revision);
+            let changed = match agenda.next() {
+                Some(at) => tokio::time::timeout_at(at, changed).await,
+                None => Ok(changed.await),
+            };
+            // The node stops.
+            if let Ok(Err(_)) = changed {
+                return;
             }
             tokio::time::sleep(GATHER).await;
-            catalog = self.database.newest();
         }
     }
 
-    /// Collections that changed since they were looked at last. Sets how much flushes into them are slowed down.
-    fn changed(&self, catalog: &Catalog, seen: &mut HashMap<CollectionId, Revision>) -> Vec<CollectionId> {
+    /// Collections to be looked at now. Sets how much flushes into those that changed are slowed down.
+    fn due(&self, catalog: &Catalog, agenda: &mut Agenda) -> Vec<CollectionId> {
         let collections = match catalog.live_collections() {
             Ok(collections) => collections,
             Err(error) => {
@@ -235,21 +287,25 @@ impl Work {
                 return Vec::new();
             }
         };
-        let mut changed = Vec::new();
+        let now = Instant::now();
+        let mut due = Vec::new();
+        let mut live = BTreeSet::new();
         for (name, collection) in &collections {
             let Some(id) = collection.record.as_ref().map(|record| record.id) else { continue };
-            if seen.insert(id, collection.head) != Some(collection.head) {
-                changed.push(id);
+            live.insert(id);
+            if agenda.has_changed(id, collection.head, now) {
                 self.slow_down(name, id, unmerged(collection, &self.options.merge));
             }
+            if agenda.is_due(id, now) {
+                due.push(id);
+            }
         }
-        if seen.len() > collections.len() {
-            let ids: BTreeSet<CollectionId> =
-                collections.iter().filter_map(|(_, collection)| Some(collection.record.as_ref()?.id)).collect();
-            seen.retain(|id, _| ids.contains(id));
-            self.database.slowdowns.retain(|id| ids.contains(&id));
+        if agenda.len() > live.len() {
+            agenda.retain(&live);
+            self.database.slowdowns.retain(|id| live.contains(&id));
+            self.unreadable.lock().retain(|id, _| live.contains(id));
         }
-        changed
+        due
     }
 
     fn slow_down(&self, name: &str, id: CollectionId, unmerged: usize) {
@@ -272,42 +328,51 @@ impl Work {
         }
     }
 
-    /// Merges of one collection; its id if it has to be tried again.
-    async fn merge_some(self: Arc<Self>, id: CollectionId) -> Option<CollectionId> {
+    /// Merges of one collection.
+    async fn merge_some(self: Arc<Self>, id: CollectionId) -> Looked {
         if !self.options.merge.enabled {
-            return None;
+            return Looked::Done;
         }
-        let _merging = self.try_enter(id)?;
+        // Whoever merges it now changes it, or has seen what there is.
+        let Some(_merging) = self.try_enter(id) else { return Looked::Unsettled };
         for _ in 0..MERGES_IN_A_ROW {
-            match self.merge_once(id, Eagerness::Tiered).await {
-                Ok(Some(_)) => {}
-                Ok(None) => return None,
+            match self.merge_once(id, Eagerness::Tiered, None).await {
+                Ok(Next::Merged(_) | Next::Overtaken) => {}
+                Ok(Next::Nothing) => return Looked::Done,
+                Ok(Next::Unsettled) => return Looked::Unsettled,
                 Err(error) => {
                     let catalog = self.database.newest();
                     let collection = catalog.name_of(id).unwrap_or_default();
+                    if matches!(error, Error::Input { .. }) {
+                        tracing::error!(collection, %error, "a merge goes on without it");
+                        continue;
+                    }
                     tracing::warn!(collection, %error, "a merge failed and is tried again; the data is as it was");
-                    return Some(id);
+                    return Looked::Failed;
                 }
             }
         }
-        None
+        Looked::More
+    }
+
+    async fn renew_loop(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(self.options.collect_interval.clamp(COLLECT_PAUSE_MIN, RENEWAL_PAUSE)).await;
+            if let Err(error) = self.database.tell_needs().await {
+                tracing::warn!(%error, "what this node reads could not be told to the others");
+            }
+        }
     }
 
     async fn collect_loop(self: Arc<Self>) {
-        let mut renewed = Instant::now();
-        let mut swept = Instant::now();
+        let mut sweep_at = Instant::now() + self.options.sweep_interval.min(FIRST_SWEEP_MAX);
         let mut history: Vec<(Instant, Revision)> = Vec::new();
+        let mut holder = String::new();
         loop {
-            tokio::time::sleep(self.options.collect_interval.clamp(COLLECT_PAUSE_MIN, RENEWAL_PAUSE)).await;
-            if renewed.elapsed() >= RENEWAL_PAUSE.min(self.options.collect_interval) {
-                if let Err(error) = self.database.tell_needs().await {
-                    tracing::warn!(%error, "what this node reads could not be told to the others");
-                }
-                renewed = Instant::now();
-            }
-            let sweep = swept.elapsed() >= self.options.sweep_interval;
+            tokio::time::sleep(self.options.collect_interval.max(COLLECT_PAUSE_MIN)).await;
+            let sweep = Instant::now() >= sweep_at;
             if self.options.collect.enabled && (sweep || !self.database.newest().graves.is_empty()) {
-                match self.collect_now(sweep).await {
+                match self.collect_now(&Scope::All, sweep).await {
                     Ok(report) if report == CollectReport::default() => {}
                     Ok(report) => {
                         let CollectReport { files, bytes, keys, abandoned } = report;
@@ -319,32 +384,32 @@ impl Work {
                     Err(error) => tracing::warn!(%error, "removing garbage failed and is tried again"),
                 }
                 if sweep {
-                    swept = Instant::now();
+                    sweep_at = Instant::now() + self.options.sweep_interval;
                 }
             }
             if self.options.compact_metadata {
                 self.compact(&mut history).await;
             }
             match self.standing().await {
-                Ok(standing) => standing.publish(),
+                Ok(standing) => standing.publish(&mut holder),
                 Err(error) => tracing::debug!(%error, "the figures of the data could not be worked out"),
             }
         }
     }
 
-    async fn collect_now(&self, and_sweep: bool) -> Result<CollectReport> {
+    async fn collect_now(&self, scope: &Scope, and_sweep: bool) -> Result<CollectReport> {
         let _collecting = self.collecting.lock().await;
         let mut report = CollectReport::default();
         // What a first round removes may leave a delete log that nothing names any more.
         loop {
-            let round = collect(&self.database, &self.options.collect).await?;
+            let round = collect(&self.database, &self.options.collect, scope).await?;
             if round == CollectReport::default() {
                 break;
             }
             report.add(round);
         }
         if and_sweep {
-            report.add(sweep(&self.database).await?);
+            report.add(sweep(&self.database, scope).await?);
         }
         metrics::counter!("redkite_collected_files_total").increment(report.files);
         metrics::counter!("redkite_collected_bytes_total").increment(report.bytes);

@@ -8,17 +8,21 @@
 //! - It puts the head of the collection, which deletes compare: one that was worked out on the inputs loses and is worked
 //!   out again on the new fragment.
 //! - The files are written under a new name. A merge that fails, or that another one overtook, leaves files no entry
-//!   names, and nothing else.
+//!   names, and nothing else. It removes them itself ([`written`]), unless its commit may yet turn out to have happened; what
+//!   is left where it was cut off is for the sweep.
 
 mod execute;
 mod pick;
 mod publish;
 mod row_map;
+mod written;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use redkite_table::{Collection, Database, Visibility};
-use redkite_types::{CollectionId, Revision};
+use redkite_types::{CollectionId, FragmentId, Revision};
+use written::Written;
 
 use crate::pool::Pool;
 use crate::{Error, Result, floor};
@@ -67,14 +71,55 @@ pub struct MergeReport {
     pub bytes: u64,
 }
 
-/// Plans and runs the next merge of a collection. None if there is nothing to merge, or somebody else did it.
+/// Which merges of a collection are wanted.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// How eagerly to merge.
+    pub eagerness: Eagerness,
+    /// Only fragments whose ids were made before this revision, as those were that are committed at it; all if there is none.
+    pub before: Option<Revision>,
+    /// Fragments that are known to be unreadable.
+    pub without: BTreeSet<FragmentId>,
+}
+
+impl Wanted {
+    /// All that can be read.
+    pub fn all(eagerness: Eagerness) -> Self {
+        Self { eagerness, before: None, without: BTreeSet::new() }
+    }
+}
+
+/// What became of the next merge of a collection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Next {
+    /// It was done.
+    Merged(MergeReport),
+    /// There is nothing to merge.
+    Nothing,
+    /// There will be, but a fragment that is not committed yet may still come between what is there.
+    Unsettled,
+    /// Something else changed the same fragments first.
+    Overtaken,
+}
+
+impl Next {
+    /// The report of one that was done.
+    pub fn merged(self) -> Option<MergeReport> {
+        match self {
+            Next::Merged(report) => Some(report),
+            Next::Nothing | Next::Unsettled | Next::Overtaken => None,
+        }
+    }
+}
+
+/// Plans and runs the next merge of a collection.
 pub async fn merge_next(
     database: &Arc<Database>,
     collection: CollectionId,
     options: &MergeOptions,
-    eagerness: Eagerness,
+    wanted: &Wanted,
     pool: &Pool,
-) -> Result<Option<MergeReport>> {
+) -> Result<Next> {
     // Before the catalog is read whose revision the new id tells.
     let ids = database.hold_ids();
     let look = |catalog: &redkite_table::Catalog| -> Result<Option<Arc<Collection>>> {
@@ -84,18 +129,39 @@ pub async fn merge_next(
         Ok(catalog.collection_by_id(collection)?.filter(|collection| !collection.is_damaged()).cloned())
     };
     let catalog = database.snapshot(Visibility::Strong).await?;
-    let Some(found) = look(&catalog)? else { return Ok(None) };
+    let Some(found) = look(&catalog)? else { return Ok(Next::Nothing) };
     // A cheap look first: whether there would be anything to merge if all of it were settled.
-    if pick(&found, catalog.revision.next(), options, eagerness).is_none() {
-        return Ok(None);
+    let all = catalog.revision.next();
+    if pick(&found, wanted.before.map_or(all, |before| before.min(all)), options, wanted).is_none() {
+        return Ok(Next::Nothing);
     }
     // From here on nothing older than `settled` can be committed any more, so what lies below has its final order.
     let settled = floor::raise_ids(database).await?;
     let catalog = database.snapshot(Visibility::Strong).await?;
-    let Some(found) = look(&catalog)? else { return Ok(None) };
-    let Some(plan) = pick(&found, settled, options, eagerness) else { return Ok(None) };
-    let merged = execute::execute(database, &found, plan, catalog.revision, pool).await?;
-    let report = publish::publish(database, collection, merged, pool).await;
+    let Some(found) = look(&catalog)? else { return Ok(Next::Nothing) };
+    let settled = wanted.before.map_or(settled, |before| before.min(settled));
+    let Some(plan) = pick(&found, settled, options, wanted) else { return Ok(Next::Unsettled) };
+    let mut written = Written::default();
+    let result = async {
+        let merged = execute::execute(database, &found, plan, catalog.revision, pool, &mut written).await?;
+        publish::publish(database, collection, merged, pool, &mut written).await
+    };
+    let result = result.await;
     drop(ids);
-    report
+    if result.as_ref().err().is_none_or(|error| is_ours_to_remove(error)) {
+        written.remove(database).await;
+    }
+    result
+}
+
+/// Whether what was written before this failure is named by nobody, and will not be.
+fn is_ours_to_remove(error: &Error) -> bool {
+    use redkite_storage::Error::Exists;
+    !matches!(
+        error,
+        // The commit may have happened.
+        Error::Table(redkite_table::Error::OutcomeUnknown { .. })
+        // A file of that name is there, and not from here.
+        | Error::Storage(Exists { .. }) | Error::Table(redkite_table::Error::Storage(Exists { .. }))
+    )
 }

@@ -62,8 +62,13 @@ pub fn standing(catalog: &Catalog, needs: &Needs, horizon: Horizon, options: &Me
 }
 
 impl Standing {
-    /// Shows the figures to whoever collects metrics.
-    pub fn publish(&self) {
+    /// Shows the figures to whoever collects metrics. `holder` is who was shown to hold the oldest floor, and is now.
+    pub fn publish(&self, holder: &mut String) {
+        if *holder != self.oldest_floor_holder {
+            gauge!("redkite_oldest_floor_holder", "holder" => std::mem::take(holder)).set(0.0);
+            holder.clone_from(&self.oldest_floor_holder);
+        }
+        gauge!("redkite_oldest_floor_holder", "holder" => holder.clone()).set(1.0);
         gauge!("redkite_fragments").set(self.fragments as f64);
         gauge!("redkite_fragments_unmerged").set(self.unmerged as f64);
         gauge!("redkite_bytes", "state" => "live").set(self.bytes_live as f64);

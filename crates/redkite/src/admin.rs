@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(3_600);
 pub fn run(command: AdminCommand) -> Result<()> {
     let (method, path, args, show): (_, _, AdminArgs, fn(&Value) -> String) = match command {
         AdminCommand::Merge { args, collection } => ("POST", path_of("merge", collection.as_deref()), args, merged),
-        AdminCommand::Gc { args } => ("POST", path_of("gc", None), args, collected),
+        AdminCommand::Gc { args, collection } => ("POST", path_of("gc", collection.as_deref()), args, collected),
         AdminCommand::Fragments { args, collection } => {
             ("GET", path_of("fragments", collection.as_deref()), args, fragments)
         }

@@ -117,6 +117,9 @@ pub enum AdminCommand {
         /// Of which server, and how to print.
         #[command(flatten)]
         args: AdminArgs,
+        /// Only of this collection, and of dropped ones that were called so
+        #[arg(long, value_name = "C")]
+        collection: Option<String>,
     },
     /// List fragments
     Fragments {

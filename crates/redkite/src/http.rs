@@ -57,6 +57,7 @@ pub fn serve(listener: TcpListener, operators: Operators) -> JoinHandle<()> {
         .route("/admin/merge", post(admin::merge))
         .route("/admin/merge/{collection}", post(admin::merge))
         .route("/admin/gc", post(admin::collect))
+        .route("/admin/gc/{collection}", post(admin::collect))
         .route("/admin/fragments", get(admin::fragments))
         .route("/admin/fragments/{collection}", get(admin::fragments))
         .fallback(async || error(StatusCode::NOT_FOUND, "there are /healthz, /readyz and /metrics"))

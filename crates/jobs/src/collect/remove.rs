@@ -8,7 +8,7 @@ use redkite_table::entry::{self, Dropped, Tombstone};
 use redkite_table::{Catalog, Collection, Database, DroppedCollection, File, Grave};
 use redkite_types::Revision;
 
-use super::CollectReport;
+use super::{CollectReport, Scope};
 use crate::Result;
 use crate::failpoint::step;
 
@@ -54,9 +54,15 @@ impl Garbage {
 }
 
 /// Removes what tombstones up to the horizon stand for, and then the tombstones.
-pub(super) async fn graves(database: &Arc<Database>, catalog: &Catalog, horizon: Revision) -> Result<CollectReport> {
+pub(super) async fn graves(
+    database: &Arc<Database>,
+    catalog: &Catalog,
+    horizon: Revision,
+    scope: &Scope,
+) -> Result<CollectReport> {
     let mut report = CollectReport::default();
-    let due: Vec<Arc<Grave>> = catalog.graves.entries().filter(|grave| grave.dropped <= horizon).cloned().collect();
+    let is_due = |grave: &&Arc<Grave>| grave.dropped <= horizon && scope.has(&grave.segment);
+    let due: Vec<Arc<Grave>> = catalog.graves.entries().filter(is_due).cloned().collect();
     for graves in due.chunks(GRAVES_AT_ONCE) {
         let mut garbage = Garbage::default();
         for grave in graves {
@@ -74,8 +80,9 @@ pub(super) async fn graves(database: &Arc<Database>, catalog: &Catalog, horizon:
         }
         report.add(garbage.remove(database).await?);
     }
-    let due: Vec<Arc<DroppedCollection>> =
-        catalog.graves.collections().filter(|dropped| dropped.dropped <= horizon).cloned().collect();
+    let is_due =
+        |dropped: &&Arc<DroppedCollection>| dropped.dropped <= horizon && scope.has(&dropped.tombstone.segment);
+    let due: Vec<Arc<DroppedCollection>> = catalog.graves.collections().filter(is_due).cloned().collect();
     for dropped in due {
         report.add(collection(database, catalog, &dropped).await?);
     }
@@ -117,6 +124,7 @@ pub(super) async fn superseded_logs(
     database: &Database,
     catalog: &Catalog,
     horizon: Revision,
+    scope: &Scope,
 ) -> Result<CollectReport> {
     let mut retained: BTreeMap<&str, HashSet<&str>> = BTreeMap::new();
     for grave in catalog.graves.entries().filter(|grave| grave.dropped > horizon) {
@@ -124,7 +132,8 @@ pub(super) async fn superseded_logs(
     }
     let mut report = CollectReport::default();
     let mut garbage = Garbage::default();
-    for collection in catalog.segments().filter(|collection| !collection.is_damaged()) {
+    let looked_at = |collection: &&Arc<Collection>| !collection.is_damaged() && scope.has(&collection.segment);
+    for collection in catalog.segments().filter(looked_at) {
         // One that cannot be made sense of must not keep the space of the others.
         if let Err(error) = superseded_in(database, collection, retained.get(&*collection.segment), &mut garbage) {
             tracing::error!(%error, segment = &*collection.segment, "no delete log of this collection is removed");

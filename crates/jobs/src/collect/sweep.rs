@@ -6,18 +6,22 @@ use std::sync::Arc;
 use redkite_table::{Catalog, Database};
 use redkite_types::FragmentId;
 
-use super::{CollectReport, safe_catalog};
+use super::{CollectReport, Scope, safe_catalog};
 use crate::failpoint::step;
 use crate::{Result, floor};
 
 /// Removes what was never committed and never can be. Lists the whole store, a collection at a time: dear on a large
 /// bucket, so it is done rarely.
-pub async fn sweep(database: &Arc<Database>) -> Result<CollectReport> {
+pub async fn sweep(database: &Arc<Database>, scope: &Scope) -> Result<CollectReport> {
     let floor = floor::raise_ids(database).await?;
     step("sweep-after-floor")?;
     let catalog = safe_catalog(database).await?;
     let mut report = CollectReport::default();
-    for segment in database.data.folders(database.options.user.as_str()).await? {
+    let segments = match scope {
+        Scope::All => database.data.folders(database.options.user.as_str()).await?,
+        Scope::Segments(segments) => segments.iter().cloned().collect(),
+    };
+    for segment in segments {
         if catalog.segment(&segment).is_some_and(|collection| collection.is_damaged()) {
             tracing::warn!(segment, "a collection has entries that cannot be read; no file of it is removed");
             continue;

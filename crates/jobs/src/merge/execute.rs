@@ -9,10 +9,11 @@ use redkite_storage::BATCH_ROWS;
 use redkite_table::entry::FileEntry;
 use redkite_table::fragment::{FragmentLayout, FragmentReader, Origin};
 use redkite_table::{Collection, Database, Fragment};
-use redkite_types::{FieldId, FragmentId, Revision};
+use redkite_types::{ErrorKind, FieldId, FragmentId, Revision};
 
 use super::MergePlan;
 use super::row_map::Taken;
+use super::written::Written;
 use crate::failpoint::step;
 use crate::pool::Pool;
 use crate::{Error, Result};
@@ -44,6 +45,7 @@ pub(super) async fn execute(
     mut plan: MergePlan,
     made: Revision,
     pool: &Pool,
+    written: &mut Written,
 ) -> Result<Merged> {
     let id = new_id(database, &mut plan, made)?;
     let record = collection.record()?.clone();
@@ -52,7 +54,8 @@ pub(super) async fn execute(
     let mut taken = Vec::with_capacity(plan.inputs.len());
     let mut rows = 0;
     for input in &plan.inputs {
-        let reader = Arc::new(database.readers.open(collection, input, fields.iter().copied()).await?);
+        let opened = database.readers.open(collection, input, fields.iter().copied()).await;
+        let reader = Arc::new(opened.map_err(|error| unreadable(input.id, error))?);
         let left_out = reader.deleted_rows();
         let live = u64::from(reader.rows()) - left_out.len();
         let bits: Live =
@@ -70,17 +73,23 @@ pub(super) async fn execute(
     let layout = FragmentLayout::new(&record.schema, id)?;
     for field in &record.schema.fields {
         let path = layout.path(field);
-        let mut file = database.data.create(&database.object_path(&collection.segment, &path)).await?;
+        let object = database.object_path(&collection.segment, &path);
+        written.add(object.clone());
+        let mut file = database.data.create(&object).await?;
         step("merge-before-file")?;
         let mut encoder = layout.encoder(field)?;
         for input in 0..readers.len() {
             for batch in 0..readers[input].0.batch_count() {
-                let (readers, field) = (readers.clone(), field.id);
+                let (readers, field, id) = (readers.clone(), field.id, merged.inputs[input].id);
                 let bytes;
                 (encoder, bytes) = pool
                     .run(move || {
                         let (reader, live) = &readers[input];
-                        if let Some(column) = live_column(reader, live, field, batch)? {
+                        let column = live_column(reader, live, field, batch).map_err(|error| match error {
+                            Error::Table(error) => unreadable(id, error),
+                            error => error,
+                        })?;
+                        if let Some(column) = column {
                             encoder.push(&column)?;
                         }
                         let bytes = encoder.take_encoded();
@@ -103,6 +112,15 @@ pub(super) async fn execute(
         merged.entries.push((path, entry));
     }
     Ok(merged)
+}
+
+/// What is wrong with reading an input: with the store, or with the input for good.
+fn unreadable(fragment: FragmentId, error: redkite_table::Error) -> Error {
+    let missing = matches!(error, redkite_table::Error::Storage(redkite_storage::Error::Missing { .. }));
+    match missing || error.kind() == ErrorKind::Corrupt {
+        true => Error::Input { fragment, source: Box::new(error) },
+        false => error.into(),
+    }
 }
 
 /// An id between the last input and the fragment behind it. Where there is no room the last input is left for later.

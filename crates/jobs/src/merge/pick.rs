@@ -7,13 +7,14 @@
 //!
 //! Source of the scheme: the log-structured merge tree, as Lucene's `LogMergePolicy` applies it to neighbouring segments.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use redkite_table::entry::KeyBounds;
 use redkite_table::{Collection, Fragment};
 use redkite_types::{FragmentId, Revision};
 
-use super::MergeOptions;
+use super::{MergeOptions, Wanted};
 
 /// Most fragments of one merge: each is one compare of the commit.
 const INPUTS_MAX: usize = 64;
@@ -51,16 +52,11 @@ pub enum Eagerness {
 
 /// The next merge of `collection`, if one is worth it. Fragments from revision `settled` on are left alone: an older one
 /// may still be committed between them. Takes microseconds for a thousand fragments.
-pub fn pick(
-    collection: &Collection,
-    settled: Revision,
-    options: &MergeOptions,
-    eagerness: Eagerness,
-) -> Option<MergePlan> {
+pub fn pick(collection: &Collection, settled: Revision, options: &MergeOptions, wanted: &Wanted) -> Option<MergePlan> {
     let fragments: Vec<&Arc<Fragment>> = collection.fragments.values().collect();
     let settled = fragments.partition_point(|fragment| fragment.id.revision() < settled);
-    let picker = Picker { fragments: &fragments, settled, options };
-    let tiers = || match eagerness {
+    let picker = Picker { fragments: &fragments, settled, options, without: &wanted.without };
+    let tiers = || match wanted.eagerness {
         Eagerness::Tiered => picker.full_tier(),
         Eagerness::All => picker.any_neighbours(),
     };
@@ -103,6 +99,8 @@ struct Picker<'a> {
     /// How many of them, from the first, may be merged.
     settled: usize,
     options: &'a MergeOptions,
+    /// Those that are left alone.
+    without: &'a BTreeSet<FragmentId>,
 }
 
 impl Picker<'_> {
@@ -117,7 +115,7 @@ impl Picker<'_> {
         let mut start = 0;
         for at in 0..=self.settled {
             let fragment = self.fragments.get(at).filter(|_| at < self.settled);
-            if fragment.is_none_or(|fragment| !fits(fragment)) {
+            if fragment.is_none_or(|fragment| self.without.contains(&fragment.id) || !fits(fragment)) {
                 if at > start {
                     runs.push(start..at);
                 }
@@ -181,6 +179,7 @@ impl Picker<'_> {
             let (rows, live) = (fragment.rows(), fragment.live_rows());
             rows > live && (rows - live) as f64 >= rows as f64 * self.options.deleted_share
         };
+        let pays = |fragment: &Fragment| pays(fragment) && !self.without.contains(&fragment.id);
         let at = self.fragments[..self.settled].iter().position(|fragment| pays(fragment))?;
         self.plan(at..at + 1, 1)
     }

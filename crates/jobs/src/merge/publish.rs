@@ -14,8 +14,9 @@ use redkite_table::{Collection, Database, Fragment, Visibility};
 use redkite_types::{CollectionId, CommitId, Revision};
 use roaring::RoaringBitmap;
 
-use super::MergeReport;
 use super::execute::Merged;
+use super::written::Written;
+use super::{MergeReport, Next};
 use crate::failpoint::step;
 use crate::pool::Pool;
 use crate::{Error, Result};
@@ -28,15 +29,16 @@ const INTENT_PAUSE: Duration = Duration::from_millis(20);
 const SETTLE_TRIES: u32 = 10;
 const SETTLE_PAUSE: Duration = Duration::from_millis(100);
 
-/// Publishes. None if another commit dropped one of the inputs: what was written is then garbage.
+/// Publishes, unless another commit dropped one of the inputs.
 pub(super) async fn publish(
     database: &Arc<Database>,
     collection: CollectionId,
     merged: Merged,
     pool: &Pool,
-) -> Result<Option<MergeReport>> {
+    written: &mut Written,
+) -> Result<Next> {
     let mut intents = Intents::new(database);
-    let result = publish_with(database, collection, &merged, pool, &mut intents).await;
+    let result = publish_with(database, collection, &merged, pool, &mut intents, written).await;
     intents.release().await;
     result
 }
@@ -47,26 +49,28 @@ async fn publish_with(
     merged: &Merged,
     pool: &Pool,
     intents: &mut Intents<'_>,
-) -> Result<Option<MergeReport>> {
+    written: &mut Written,
+) -> Result<Next> {
     let mut seen = Revision::ZERO;
     for losses in 0..TRIES {
         let catalog = database.snapshot(Visibility::Strong).await?;
         let Some(collection) = catalog.collection_by_id(id)?.cloned() else {
-            return Ok(None);
+            return Ok(Next::Overtaken);
         };
         let Some(inputs) = still_there(&collection, merged) else {
-            return Ok(None);
+            return Ok(Next::Overtaken);
         };
         let commit_id = database.commit_id(catalog.revision.max(seen));
         let deleted = deleted_since(database, &collection, &inputs, merged, pool).await?;
-        let commit = plan(database, &collection, &inputs, merged, deleted, commit_id, intents).await?;
+        let (commit, entries) =
+            plan(database, &collection, &inputs, merged, deleted, commit_id, intents, written).await?;
         step("merge-before-commit")?;
         let revision = match database.committer.commit(&commit).await {
             Ok(CommitResult::Committed(revision)) => revision,
             Ok(CommitResult::Lost { revision, floor }) => {
                 if merged.made < floor {
                     // What was written may be collected by now. Planned again it is written again.
-                    return Ok(None);
+                    return Ok(Next::Overtaken);
                 }
                 seen = revision;
                 if intents.after_loss(losses + 1, vec![collection.segment.to_string()]).await {
@@ -82,9 +86,13 @@ async fn publish_with(
             },
             Err(error) => return Err(error.into()),
         };
+        for (path, _) in &entries {
+            written.committed(&database.object_path(&collection.segment, path));
+        }
         step("merge-after-commit")?;
         database.at_least(revision).await?;
-        return Ok(Some(MergeReport { revision, inputs: inputs.len(), rows: merged.rows, bytes: merged.bytes }));
+        let report = MergeReport { revision, inputs: inputs.len(), rows: merged.rows, bytes: merged.bytes };
+        return Ok(Next::Merged(report));
     }
     Err(redkite_table::Error::Contended { what: "the fragments of a merge".into() }.into())
 }
@@ -114,6 +122,8 @@ async fn deleted_since(
     Ok(moved)
 }
 
+/// The commit, and the entries it puts.
+#[expect(clippy::too_many_arguments, reason = "each is one thing the commit rests on")]
 async fn plan(
     database: &Database,
     collection: &Collection,
@@ -122,7 +132,8 @@ async fn plan(
     deleted: RoaringBitmap,
     id: CommitId,
     intents: &Intents<'_>,
-) -> Result<Commit> {
+    written: &mut Written,
+) -> Result<(Commit, Vec<Entry>)> {
     let segment = &*collection.segment;
     let mut change = Change::new(&database.keys, id, database.ambient.now_ms());
     change.compares.push(Compare::created_at(database.keys.schema(segment), collection.created));
@@ -141,7 +152,9 @@ async fn plan(
         let NewFile { path, entry, bytes } = encode_delete_log(&sections, id, &origin)?;
         anchor.1.delete_log = Some(path.clone());
         anchor.1.deleted = entry.rows;
-        database.put_files(vec![(database.object_path(segment, &path), bytes)]).await?;
+        let object = database.object_path(segment, &path);
+        written.add(object.clone());
+        database.put_files(vec![(object, bytes)]).await?;
         entries.push((path, entry));
     }
     for (path, entry) in &entries {
@@ -149,7 +162,8 @@ async fn plan(
     }
     change.touched.push(segment.to_owned());
     let Change { compares, ops, touched, .. } = change;
-    Ok(Commit { id, oldest: merged.made.min(id.revision()), compares, ops, touched, flush: None })
+    let commit = Commit { id, oldest: merged.made.min(id.revision()), compares, ops, touched, flush: None };
+    Ok((commit, entries))
 }
 
 type Entry = (String, redkite_table::entry::FileEntry);

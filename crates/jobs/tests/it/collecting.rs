@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use redkite_jobs::collect::{collect, sweep};
-use redkite_jobs::{CollectOptions, CollectReport};
+use redkite_jobs::{CollectOptions, CollectReport, Scope};
 use redkite_table::{Error, Moment};
 use redkite_types::Revision;
 use tokio::task::JoinHandle;
@@ -50,10 +50,10 @@ async fn what_is_retained_can_be_read_and_what_is_not_is_refused_by_name() {
     flush(&node, DeleteKeys(vec![1, 4])).await;
     merge(&node, FILMS).await.unwrap().unwrap();
     let retaining = CollectOptions { enabled: true, retention: Duration::from_secs(3_600) };
-    assert_eq!(collect(&node.database, &retaining).await.unwrap(), CollectReport::default());
+    assert_eq!(collect(&node.database, &retaining, &Scope::All).await.unwrap(), CollectReport::default());
     assert_eq!(rows_as_of(&node, FILMS, before).await.unwrap(), [(1, 1), (2, 2), (3, 3), (4, 4)]);
     // The pin of that read keeps it readable even without retention.
-    collect(&node.database, &no_retention()).await.unwrap();
+    collect(&node.database, &no_retention(), &Scope::All).await.unwrap();
     assert_eq!(rows_as_of(&node, FILMS, before).await.unwrap(), [(1, 1), (2, 2), (3, 3), (4, 4)]);
     // A node that never read it does not keep it.
     let stores = Stores::new().await;
@@ -166,18 +166,60 @@ async fn uploads_that_never_committed_are_found_and_running_ones_are_left() {
     // While it is known to run nothing of it is touched.
     doomed.database.tell_needs().await.unwrap();
     flush(&node, Insert(vec![(9, 9)])).await;
-    assert_eq!(sweep(&node.database).await.unwrap(), CollectReport::default());
+    assert_eq!(sweep(&node.database, &Scope::All).await.unwrap(), CollectReport::default());
     assert_eq!(files(&stores).await, before + 3);
     // Its lease ends: it is taken for dead.
     doomed.database.leave().await.unwrap();
-    let report = sweep(&node.database).await.unwrap();
+    let report = sweep(&node.database, &Scope::All).await.unwrap();
     assert_eq!((report.files, report.abandoned), (3, 3));
     // It was not dead. Its commit is refused and made anew, with files of a new name.
     doomed.meta.resume();
     flushing.await.unwrap().unwrap();
     assert_eq!(node.rows(FILMS).await, [(1, 1), (2, 2), (3, 3), (8, 8), (9, 9)]);
-    sweep(&node.database).await.unwrap();
+    sweep(&node.database, &Scope::All).await.unwrap();
     assert_eq!(node.rows(FILMS).await, [(1, 1), (2, 2), (3, 3), (8, 8), (9, 9)]);
+    check_files_of(&node).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn collecting_one_collection_leaves_the_others_alone() {
+    let stores = Stores::new().await;
+    let node = scene(&stores).await;
+    let other = "others";
+    node.create(other).await;
+    let client = node.client();
+    for name in [FILMS, other] {
+        client.write(name, &Insert(vec![(5, 5)])).await.unwrap();
+        client.flush().await;
+        client.write(name, &DeleteKeys(vec![5])).await.unwrap();
+        client.flush().await;
+        merge(&node, name).await.unwrap().unwrap();
+    }
+    // One that was called so before.
+    node.create("older").await;
+    client.write("older", &Insert(vec![(1, 1)])).await.unwrap();
+    client.flush().await;
+    node.drop_collection("older").await;
+    let catalog = node.database.snapshot(redkite_table::Visibility::Strong).await.unwrap();
+    let unknown = Scope::named(&catalog, "nobody's").unwrap_err();
+    assert!(matches!(unknown, Error::CollectionNotFound { .. }), "{unknown}");
+    let scopes = [FILMS, "older"].map(|name| Scope::named(&catalog, name).unwrap());
+    drop(catalog);
+    let graves = async || {
+        let catalog = node.database.snapshot(redkite_table::Visibility::Strong).await.unwrap();
+        let mut segments: Vec<String> = catalog.graves.entries().map(|grave| grave.segment.to_string()).collect();
+        segments.extend(catalog.graves.collections().map(|dropped| dropped.tombstone.segment.clone()));
+        segments.sort_unstable();
+        segments.dedup();
+        segments
+    };
+    assert_eq!(graves().await, [FILMS, "older", other]);
+    for scope in &scopes {
+        while collect(&node.database, &no_retention(), scope).await.unwrap() != CollectReport::default() {}
+        assert_eq!(sweep(&node.database, scope).await.unwrap(), CollectReport::default());
+    }
+    assert_eq!(graves().await, [other]);
+    assert_eq!(node.rows(FILMS).await, [(1, 1), (2, 2), (3, 3)]);
     check_files_of(&node).await;
 }
 
@@ -197,7 +239,7 @@ async fn what_is_not_ours_is_left_alone() {
             .map(|path| ((*path).to_owned(), "mine".into()))
             .collect();
     stores.data.put_all(strange.clone()).await.unwrap();
-    assert_eq!(sweep(&node.database).await.unwrap(), CollectReport::default());
+    assert_eq!(sweep(&node.database, &Scope::All).await.unwrap(), CollectReport::default());
     let listed = stores.data.list("").await.unwrap();
     assert!(strange.iter().all(|(path, _)| listed.iter().any(|file| file.path == *path)));
 }
@@ -215,8 +257,8 @@ async fn a_zombie_collector_does_no_harm() {
         let collecting: JoinHandle<_> = {
             let zombie = zombie.clone();
             tokio::spawn(async move {
-                let round = collect(&zombie.database, &no_retention()).await;
-                (round, sweep(&zombie.database).await)
+                let round = collect(&zombie.database, &no_retention(), &Scope::All).await;
+                (round, sweep(&zombie.database, &Scope::All).await)
             })
         };
         let stopped = zombie.meta.stopped_or_ended(&collecting).await;

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use redkite_jobs::MergeReport;
+use redkite_jobs::merge::merge_next;
+use redkite_jobs::{Eagerness, MergeReport, Next, Pool, Wanted};
 use redkite_table::entry::IndexRecord;
 use redkite_types::{Metric, Revision};
 use tokio::task::JoinHandle;
 
 use crate::faulty_meta::{Call, Fault};
 use crate::plain::{Plain, Write};
-use crate::work::{check_files, collect_all, merge, rows_as_of};
+use crate::work::{check_files, collect_all, id_of, merge, rows_as_of, small};
 use crate::world::{Client, FILMS, Node, Stores, VECTOR};
 use Write::{DeleteKeys, DeleteTags, Insert, Upsert};
 
@@ -94,6 +95,94 @@ async fn what_is_deleted_altogether_leaves_no_fragment() {
     assert_eq!(node.fragments(FILMS).await, 0);
     collect_all(&node).await;
     check_files(&node).await;
+}
+
+/// A merge that fails, or loses for good, takes what it wrote with it.
+#[tokio::test(start_paused = true)]
+async fn a_merge_in_vain_leaves_no_files() {
+    let stores = Stores::new().await;
+    let (node, plain) = scene(&stores).await;
+    collect_all(&node).await;
+    let files = async || node.database.data.list("").await.unwrap();
+    let before = files().await;
+    // The store of metadata does not answer; the inputs are dropped meanwhile; a try loses to a delete.
+    node.meta.fail_always(Call::Commit, Fault::NeverSent);
+    merge(&node, FILMS).await.unwrap_err();
+    node.meta.recover();
+    assert_eq!(files().await, before);
+    let against = async |write: Option<Write>| {
+        node.meta.stop_at(Call::Commit);
+        let merging = tokio::spawn({
+            let node = node.clone();
+            async move { merge(&node, FILMS).await }
+        });
+        node.meta.stopped().await;
+        let other = stores.node(3).await;
+        match write {
+            None => other.drop_collection(FILMS).await,
+            Some(write) => {
+                let client = other.client();
+                client.films(write).await;
+                client.flush().await;
+            }
+        }
+        other.database.leave().await.unwrap();
+        node.meta.stop_never();
+        node.meta.resume();
+        merging.await.unwrap().unwrap()
+    };
+    assert!(against(Some(DeleteKeys(vec![1]))).await.is_some());
+    let mut left = plain.sorted();
+    left.retain(|(key, _)| *key != 1);
+    assert_eq!(node.rows(FILMS).await, left);
+    collect_all(&node).await;
+    check_files(&node).await;
+    let writer = node.client();
+    for key in 50..52 {
+        writer.films(Insert(vec![(key, 1)])).await;
+        writer.flush().await;
+    }
+    assert!(against(None).await.is_none());
+    collect_all(&node).await;
+    assert_eq!(files().await, []);
+}
+
+/// One fragment that cannot be read costs its own merges, not those of the others.
+#[tokio::test(start_paused = true)]
+async fn a_fragment_that_is_missing_is_named() {
+    let stores = Stores::new().await;
+    let (node, _) = scene(&stores).await;
+    let collection = node.collection(FILMS).await;
+    let (id, fragment) = collection.fragments.get_min().unwrap();
+    let path = node.database.object_path(&collection.segment, &fragment.anchor().unwrap().path);
+    let fresh = stores.node(3).await;
+    stores.data.delete(&path).await.unwrap();
+    node.database.tell_needs().await.unwrap();
+    let error = merge(&fresh, FILMS).await.unwrap_err();
+    assert!(matches!(&error, redkite_jobs::Error::Input { fragment, .. } if fragment == id), "{error}");
+    let wanted = Wanted { without: [*id].into(), ..Wanted::all(Eagerness::All) };
+    let name = id_of(&fresh, FILMS).await.unwrap();
+    let next = merge_next(&fresh.database, name, &small(), &wanted, &Pool::in_place()).await.unwrap();
+    assert_eq!(next.merged().map(|report| report.inputs), Some(2));
+}
+
+/// An operator's request ends, however much is flushed while it runs.
+#[tokio::test(start_paused = true)]
+async fn what_is_flushed_later_can_be_left_out() {
+    let stores = Stores::new().await;
+    let (node, _) = scene(&stores).await;
+    let before = Some(node.database.newest().revision);
+    let writer = node.client();
+    for key in 60..64 {
+        writer.films(Insert(vec![(key, 1)])).await;
+        writer.flush().await;
+    }
+    let wanted = Wanted { before, ..Wanted::all(Eagerness::All) };
+    let id = id_of(&node, FILMS).await.unwrap();
+    let next = async || merge_next(&node.database, id, &small(), &wanted, &Pool::in_place()).await.unwrap();
+    assert_eq!(next().await.merged().map(|report| report.inputs), Some(3));
+    assert_eq!(next().await, Next::Nothing);
+    assert_eq!(node.fragments(FILMS).await, 5);
 }
 
 /// What runs against a merge.

@@ -20,7 +20,7 @@ use rand::distr::weighted::WeightedIndex;
 use rand::rngs::StdRng;
 use redkite_ingest::IngestOptions;
 use redkite_jobs::collect::{collect, sweep};
-use redkite_jobs::{CollectReport, Eagerness, MergeReport};
+use redkite_jobs::{CollectReport, Eagerness, MergeReport, Scope};
 use redkite_table::{Catalog, Horizon, Past, Visibility};
 use redkite_testkit::Seeded;
 use redkite_types::{CollectionId, Revision};
@@ -401,14 +401,14 @@ impl History {
         let node = self.seats[self.seats.len() - 1].node.clone();
         self.named_before.extend(self.named().await);
         loop {
-            let report = collect(&node.database, &no_retention()).await.unwrap();
+            let report = collect(&node.database, &no_retention(), &Scope::All).await.unwrap();
             self.counted("files collected", report.files);
             if report == CollectReport::default() {
                 break;
             }
         }
         self.check_nothing_is_forgotten().await;
-        let report = sweep(&node.database).await.unwrap();
+        let report = sweep(&node.database, &Scope::All).await.unwrap();
         self.counted("files swept", report.files);
         self.check_horizon().await;
         check_files(&node).await;

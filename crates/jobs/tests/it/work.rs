@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use redkite_jobs::collect::{collect, sweep};
 use redkite_jobs::merge::merge_next;
-use redkite_jobs::{CollectOptions, CollectReport, Eagerness, MergeOptions, MergeReport, Pool, Result};
+use redkite_jobs::{CollectOptions, CollectReport, Eagerness, MergeOptions, MergeReport, Pool, Result, Scope, Wanted};
 use redkite_table::fragment::Readers;
 use redkite_table::{Collection, Moment, Past};
 use redkite_types::{CollectionId, Revision};
@@ -32,20 +32,20 @@ pub async fn id_of(node: &Node, name: &str) -> Option<CollectionId> {
 pub async fn merge(node: &Node, name: &str) -> Result<Option<MergeReport>> {
     let pool = Pool::new(1).unwrap();
     let Some(id) = id_of(node, name).await else { return Ok(None) };
-    merge_next(&node.database, id, &small(), Eagerness::All, &pool).await
+    Ok(merge_next(&node.database, id, &small(), &Wanted::all(Eagerness::All), &pool).await?.merged())
 }
 
 /// Collects until nothing is left to collect, files that were never committed included.
 pub async fn collect_all(node: &Node) -> CollectReport {
     let mut report = CollectReport::default();
     loop {
-        let round = collect(&node.database, &no_retention()).await.unwrap();
+        let round = collect(&node.database, &no_retention(), &Scope::All).await.unwrap();
         if round == CollectReport::default() {
             break;
         }
         report.add(round);
     }
-    report.add(sweep(&node.database).await.unwrap());
+    report.add(sweep(&node.database, &Scope::All).await.unwrap());
     report
 }
 

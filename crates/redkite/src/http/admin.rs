@@ -1,9 +1,10 @@
-//! Background work on request, for `redkite admin`. Answers JSON.
+//! Background work on request, for `redkite admin`. Answers JSON. What was asked for is done to its end, whether or not who
+//! asked still waits.
 //!
 //! | request | does | answers |
 //! |---|---|---|
 //! | `POST /admin/merge[/C]` | merges all that can be merged, of collection C or of all | an array, one object a collection |
-//! | `POST /admin/gc` | removes what nobody needs any more | an object: what was removed, and how things stand |
+//! | `POST /admin/gc[/C]` | removes what nobody needs any more, of collection C or of all | an object: what was removed, and how things stand |
 //! | `GET /admin/fragments[/C]` | nothing | an array, one object a fragment |
 
 use std::net::SocketAddr;
@@ -47,9 +48,11 @@ pub(super) async fn merge(
 pub(super) async fn collect(
     State(operators): State<Operators>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    collection: Named,
 ) -> Response<Body> {
     reply(peer, async move {
-        let removed = operators.engine.maintenance.collect().await?;
+        let collection = collection.as_ref().map(|Path(name)| name.as_str());
+        let removed = operators.engine.maintenance.collect(collection).await?;
         let standing = operators.engine.maintenance.standing().await?;
         Ok(json!({
             "files_removed": removed.files,
@@ -113,13 +116,17 @@ fn standing_of(standing: &Standing) -> Value {
     })
 }
 
-async fn reply(peer: SocketAddr, work: impl Future<Output = Outcome>) -> Response<Body> {
+async fn reply(peer: SocketAddr, work: impl Future<Output = Outcome> + Send + 'static) -> Response<Body> {
     if !is_this_machine(peer) {
         return error(StatusCode::FORBIDDEN, "administration is for this machine only");
     }
-    match work.await {
-        Ok(value) => answer(StatusCode::OK, JSON, value.to_string()),
-        Err(failure) => {
+    match tokio::spawn(work).await {
+        Err(error) => {
+            tracing::error!(%error, "administration met a defect");
+            self::error(StatusCode::INTERNAL_SERVER_ERROR, "a defect of the server; its log says more")
+        }
+        Ok(Ok(value)) => answer(StatusCode::OK, JSON, value.to_string()),
+        Ok(Err(failure)) => {
             let not_found =
                 matches!(&failure, redkite_jobs::Error::Table(error) if error.kind() == ErrorKind::NotFound);
             let status = if not_found { StatusCode::NOT_FOUND } else { StatusCode::SERVICE_UNAVAILABLE };

@@ -43,7 +43,7 @@ fn options() -> MergeOptions {
 
 /// The revisions of the fragments that are merged, and that of the one behind.
 fn check(eagerness: Eagerness, sizes: &[(u64, u64)], want: Option<(&[i64], Option<i64>)>) {
-    let plan = pick(&collection(sizes), Revision(1_000_000), &options(), eagerness);
+    let plan = pick(&collection(sizes), Revision(1_000_000), &options(), &Wanted::all(eagerness));
     let found = plan.as_ref().map(|plan| {
         let inputs: Vec<i64> = plan.inputs.iter().map(|input| input.id.revision().0).collect();
         (inputs, plan.next.map(|next| next.revision().0))
@@ -89,10 +89,27 @@ fn what_is_mostly_deleted_is_rewritten_and_what_is_empty_goes() {
 #[test]
 fn what_is_not_settled_is_left_alone() {
     let collection = collection(&[(10, 0); 20]);
-    let plan = pick(&collection, Revision(9), &options(), Eagerness::Tiered).unwrap();
+    let plan = pick(&collection, Revision(9), &options(), &Wanted::all(Eagerness::Tiered)).unwrap();
     assert_eq!(plan.inputs.len(), 8);
     assert_eq!(plan.next, Some(FragmentId::new(Revision(9), 7)));
-    assert!(pick(&collection, Revision(8), &options(), Eagerness::Tiered).is_none());
+    assert!(pick(&collection, Revision(8), &options(), &Wanted::all(Eagerness::Tiered)).is_none());
+}
+
+#[test]
+fn what_cannot_be_read_parts_its_neighbours() {
+    let collection = collection(&[(10, 0), (10, 0), (10, 0), (10, 10), (10, 0), (10, 0)]);
+    let bad = |at: i64| FragmentId::new(Revision(at), 7);
+    let check = |without: &[i64], want: Option<&[i64]>| {
+        let without = without.iter().copied().map(bad).collect();
+        let wanted = Wanted { without, ..Wanted::all(Eagerness::All) };
+        let plan = pick(&collection, Revision(1_000_000), &options(), &wanted);
+        let found = plan.map(|plan| plan.inputs.iter().map(|input| input.id.revision().0).collect::<Vec<_>>());
+        assert_eq!(found.as_deref(), want, "{wanted:?}");
+    };
+    check(&[], Some(&[4]));
+    check(&[4], Some(&[1, 2, 3]));
+    check(&[2, 4], Some(&[5, 6]));
+    check(&[2, 4, 5], None);
 }
 
 #[test]
@@ -101,7 +118,9 @@ fn a_growing_collection_keeps_few_fragments_and_rewrites_a_row_once_a_tier() {
     let mut rewritten = 0;
     for flush in 0..1_000 {
         sizes.push((10, 0));
-        while let Some(plan) = pick(&collection(&sizes), Revision(1_000_000), &options(), Eagerness::Tiered) {
+        while let Some(plan) =
+            pick(&collection(&sizes), Revision(1_000_000), &options(), &Wanted::all(Eagerness::Tiered))
+        {
             let at = plan.inputs[0].id.revision().0 as usize - 1;
             let rows: u64 = sizes[at..at + plan.inputs.len()].iter().map(|(rows, _)| rows).sum();
             rewritten += rows;
@@ -116,6 +135,9 @@ fn a_growing_collection_keeps_few_fragments_and_rewrites_a_row_once_a_tier() {
 #[test]
 fn planning_ends_and_is_linear() {
     let many = collection(&vec![(10, 0); 10_000]);
-    assert_eq!(pick(&many, Revision(1_000_000), &options(), Eagerness::Tiered).map(|plan| plan.inputs.len()), Some(64));
+    assert_eq!(
+        pick(&many, Revision(1_000_000), &options(), &Wanted::all(Eagerness::Tiered)).map(|plan| plan.inputs.len()),
+        Some(64)
+    );
     assert_eq!(unmerged(&many, &options()), 10_000);
 }

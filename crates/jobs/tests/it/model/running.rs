@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use redkite_jobs::collect::{collect, sweep};
 use redkite_jobs::merge::merge_next;
-use redkite_jobs::{CollectOptions, Eagerness, MergeOptions, Pool};
+use redkite_jobs::{CollectOptions, Eagerness, MergeOptions, Next, Pool, Scope, Wanted};
 use redkite_table::Visibility;
 use redkite_table::ddl::NewCollection;
 use redkite_types::{ErrorKind, Revision};
@@ -438,11 +438,13 @@ async fn run(node: Node, client: Option<Client>, op: Op) -> Ended {
         }
         (Op::Merge(_, id, eagerness), _) => {
             let options = MergeOptions { target_rows: 10, fan_in: 2, ..MergeOptions::default() };
-            Ended::Merged(merge_next(database, id, &options, eagerness, &Pool::in_place()).await)
+            Ended::Merged(
+                merge_next(database, id, &options, &Wanted::all(eagerness), &Pool::in_place()).await.map(Next::merged),
+            )
         }
         (Op::Collect(retention), _) => {
-            Ended::Collected(collect(database, &CollectOptions { enabled: true, retention }).await)
+            Ended::Collected(collect(database, &CollectOptions { enabled: true, retention }, &Scope::All).await)
         }
-        (Op::Sweep, _) => Ended::Collected(sweep(database).await),
+        (Op::Sweep, _) => Ended::Collected(sweep(database, &Scope::All).await),
     }
 }
