@@ -141,6 +141,17 @@ impl Server {
         Ok(answer.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok()).unwrap_or(0.0) as u64)
     }
 
+    /// How many keys its metadata has.
+    pub fn keys(&self, binary: &Path) -> Result<u64> {
+        let mut dump = Command::new(binary);
+        dump.args(["meta", "dump", "--data-dir"]).arg(&self.data).stdin(Stdio::null());
+        let output = dump.output().context("start redkite meta dump")?;
+        if !output.status.success() {
+            bail!("redkite meta dump failed: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(output.stdout.iter().filter(|byte| **byte == b'\n').count() as u64)
+    }
+
     /// Ends it and waits until it is gone.
     pub async fn end(mut self, ending: Ending) -> Result<()> {
         if ending == Ending::Killed {

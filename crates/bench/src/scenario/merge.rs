@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use redkite_jobs::merge::pick;
-use redkite_jobs::{Eagerness, MergeOptions};
+use redkite_jobs::{Eagerness, MergeOptions, Wanted};
 use redkite_table::entry::{FORMAT, FileEntry, FileType};
 use redkite_table::{Collection, File, Fragment};
 use redkite_types::{FieldId, FragmentId, Revision};
@@ -58,17 +58,23 @@ async fn with_fragments(bench: &Bench, name: &str) -> Result<(Server, Client)> {
 
 /// `redkite admin merge`, as a process.
 fn admin_merge(bench: &Bench, server: &Server) -> Result<std::process::Child> {
+    redkite_admin(bench, server, "merge")
+}
+
+fn redkite_admin(bench: &Bench, server: &Server, what: &str) -> Result<std::process::Child> {
     let mut command = Command::new(&bench.installation.binary);
-    command.args(["admin", "merge", "--json", "--address", &server.http().to_string()]);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().context("start redkite admin merge")
+    command.args(["admin", what, "--json", "--address", &server.http().to_string()]);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().with_context(|| format!("start redkite admin {what}"))
 }
 
 async fn merging(bench: &mut Bench) -> Result<()> {
     let rows = FRAGMENTS * FRAGMENT_ROWS;
     let (mut cpu, mut wall, mut memory) = (Samples::default(), Samples::default(), Samples::default());
     let mut written = 0;
+    let mut traffic = [Traffic::default(); 3];
     for repetition in 0..3 {
         let (server, mut client) = with_fragments(bench, &format!("merge{repetition}")).await?;
+        traffic[0] = Traffic::of(bench, &server)?;
         let before = server.usage.memory()?.anonymous;
         let watch = Watch::start(server.usage)?;
         let mut merge = admin_merge(bench, &server)?;
@@ -82,7 +88,10 @@ async fn merging(bench: &mut Bench) -> Result<()> {
         wall.push(ms(cost.wall));
         memory.push(megabytes(most - before));
         written = server.counter("redkite_merged_bytes_total")?;
+        traffic[1] = Traffic::of(bench, &server)?;
         ensure!(client.count(COLLECTION).await? == rows, "a merge changed the number of rows");
+        ensure!(redkite_admin(bench, &server, "gc")?.wait()?.success(), "nothing could be collected");
+        traffic[2] = Traffic::of(bench, &server)?;
         ensure!(server.counter("redkite_merges_total")? > 0, "nothing was merged");
         server.end(Ending::Terminated).await?;
     }
@@ -95,7 +104,51 @@ async fn merging(bench: &mut Bench) -> Result<()> {
     bench.add(Figure::against("merge", CPU_US_A_ROW_MAX, cpu.median(), "us", note));
     let note = format!("anonymous memory beyond what the server had, the most of {}", memory.count());
     bench.add(Figure::against("memory of a merge", MEMORY_MB_MAX, memory.largest(), "MB", note));
+    report_traffic(bench, rows, traffic);
     Ok(())
+}
+
+/// What the stores have been given.
+#[derive(Debug, Clone, Copy, Default)]
+struct Traffic {
+    puts: u64,
+    bytes: u64,
+    txns: u64,
+    keys: u64,
+}
+
+impl Traffic {
+    fn of(bench: &Bench, server: &Server) -> Result<Self> {
+        Ok(Self {
+            puts: server.counter("redkite_storage_puts_total")?,
+            bytes: server.counter("redkite_storage_put_bytes_total")?,
+            txns: server.counter("redkite_meta_txns_total")?,
+            keys: server.keys(&bench.installation.binary)?,
+        })
+    }
+}
+
+/// What the flushes and then the merge of the last repetition have put into the stores, and what is left after collecting.
+fn report_traffic(bench: &mut Bench, rows: usize, [flushed, merged, collected]: [Traffic; 3]) {
+    let flushes = FRAGMENTS as f64;
+    let note = format!(
+        "and {:.0} bytes, {:.1} metadata transactions, {:.1} keys; mean of {FRAGMENTS} flushes of {FRAGMENT_ROWS} rows, starting included",
+        flushed.bytes as f64 / flushes,
+        flushed.txns as f64 / flushes,
+        flushed.keys as f64 / flushes
+    );
+    bench.add(Figure::only("files put by a flush", flushed.puts as f64 / flushes, "", note));
+    let millions = rows as f64 / 1e6;
+    let of_millions = |from: u64, to: u64| to.saturating_sub(from) as f64 / millions;
+    let note = format!(
+        "and {:.0} MB, {:.0} metadata transactions; {} keys before, {} after, {} once collected (of {rows} rows in {FRAGMENTS} fragments)",
+        of_millions(flushed.bytes, merged.bytes) / 1e6,
+        of_millions(flushed.txns, merged.txns),
+        flushed.keys,
+        merged.keys,
+        collected.keys
+    );
+    bench.add(Figure::only("files put by merging a million rows", of_millions(flushed.puts, merged.puts), "", note));
 }
 
 /// Searches alone, and while the same rows are being merged.
@@ -164,11 +217,12 @@ fn planning(bench: &mut Bench) -> Result<()> {
         Arc::new(Fragment::new(id, vec![file]))
     };
     let collection = Collection::of_fragments(COLLECTION, (0..VERY_MANY).map(fragment).collect());
-    let options = MergeOptions { fan_in: VERY_MANY, ..MergeOptions::default() };
+    let options = MergeOptions { fan_in: 2 * VERY_MANY, ..MergeOptions::default() };
+    let wanted = Wanted::all(Eagerness::Tiered);
     let mut samples = Samples::default();
     for _ in 0..51 {
         let started = Instant::now();
-        let plan = pick(&collection, Revision(i64::MAX), &options, Eagerness::Tiered);
+        let plan = pick(&collection, Revision(i64::MAX), &options, &wanted);
         samples.push(ms(started.elapsed()));
         ensure!(plan.is_none(), "nothing there is worth a merge");
     }
