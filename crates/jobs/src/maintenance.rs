@@ -265,7 +265,8 @@ impl Work {
                 .collect::<Vec<_>>()
                 .await;
             looked.into_iter().for_each(|(id, looked)| agenda.looked(id, looked, Instant::now()));
-            let changed = self.database.changed_since(revision);
+            // Nor is what it changed to: there may be more by the time it is looked at.
+            let changed = self.database.changed_since(revision).map(|changed| changed.map(drop));
             let changed = match agenda.next() {
                 Some(at) => tokio::time::timeout_at(at, changed).await,
                 None => Ok(changed.await),

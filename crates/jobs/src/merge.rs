@@ -148,7 +148,7 @@ pub async fn merge_next(
     };
     let result = result.await;
     drop(ids);
-    if result.as_ref().err().is_none_or(|error| is_ours_to_remove(error)) {
+    if result.as_ref().err().is_none_or(is_ours_to_remove) {
         written.remove(database).await;
     }
     result

@@ -116,8 +116,10 @@ impl Database {
     /// Tells the other nodes what this one still needs, and renews its lease. To be called every
     /// [`RENEWAL_PAUSE`](crate::presence::RENEWAL_PAUSE), and before collecting.
     pub async fn tell_needs(&self) -> Result<()> {
-        let oldest_id = self.unfinished.oldest(|| self.newest().revision);
-        let needs = NodeNeeds { format: FORMAT, read_floor: self.follower.oldest_held(), oldest_id };
+        let needs = || {
+            let oldest_id = self.unfinished.oldest(|| self.newest().revision);
+            NodeNeeds { format: FORMAT, read_floor: self.follower.oldest_held(), oldest_id }
+        };
         self.presence.tell(needs).await?;
         self.presence.release_unused_pins().await
     }

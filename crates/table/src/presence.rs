@@ -54,6 +54,8 @@ pub(crate) struct Presence {
     node: NodeId,
     ambient: Ambient,
     told: Mutex<Option<Told>>,
+    /// Held while needs are worked out and told, so that older ones are never told after newer ones.
+    telling: tokio::sync::Mutex<()>,
     pins: tokio::sync::Mutex<Pins>,
 }
 
@@ -105,16 +107,27 @@ impl Presence {
         node: NodeId,
         ambient: Ambient,
     ) -> Result<Self> {
-        let presence = Self { meta, keys, cluster, node, ambient, told: Mutex::default(), pins: Default::default() };
+        let presence = Self {
+            meta,
+            keys,
+            cluster,
+            node,
+            ambient,
+            told: Mutex::default(),
+            telling: Default::default(),
+            pins: Default::default(),
+        };
         // Any revision read now is one that no later catalog is older than.
         let key = presence.keys.node(&presence.cluster, presence.node);
         let now = presence.meta.range(RangeRequest::new(KeyRange::Exact(key))).await?.revision;
-        presence.tell(NodeNeeds { format: FORMAT, read_floor: now, oldest_id: now }).await?;
+        presence.tell(|| NodeNeeds { format: FORMAT, read_floor: now, oldest_id: now }).await?;
         Ok(presence)
     }
 
     /// Puts what the node needs now, if that is not what it said last; renews or replaces the lease.
-    pub(crate) async fn tell(&self, needs: NodeNeeds) -> Result<()> {
+    pub(crate) async fn tell(&self, needs: impl FnOnce() -> NodeNeeds) -> Result<()> {
+        let _telling = self.telling.lock().await;
+        let needs = needs();
         for _ in 0..LEASE_TRIES {
             let told = *self.told.lock();
             if let Some(told) = told {
@@ -221,7 +234,7 @@ impl Presence {
         }
         // Nothing is promised for the past but what the pin itself says.
         let now = self.meta.range(RangeRequest::new(KeyRange::Exact(self.keys.head()))).await?.revision;
-        self.tell(NodeNeeds { format: FORMAT, read_floor: now, oldest_id: now }).await?;
+        self.tell(|| NodeNeeds { format: FORMAT, read_floor: now, oldest_id: now }).await?;
         let told = *self.told.lock();
         told.map(|told| told.lease).ok_or_else(|| Error::Internal { detail: "a lease was told and is gone".into() })
     }
