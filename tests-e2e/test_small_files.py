@@ -264,6 +264,46 @@ def test_the_past_can_be_read_by_revision_and_by_time(server, new_client):
     assert not client.has_collection(name)
 
 
+def test_a_renamed_collection_keeps_its_rows_and_its_past_keeps_its_name(server, new_client):
+    client = new_client(server)
+    name = data.create(client)
+    other, new = data.create(client), f"{name}_renamed"
+    client.insert(name, data.rows(range(5)))
+    before = flush_revision(client, name)
+    # Not flushed yet: it goes where the collection goes.
+    client.insert(name, data.rows([7]))
+    client.rename_collection(name, new)
+    assert not client.has_collection(name) and client.has_collection(new)
+    assert client.describe_collection(new)["collection_name"] == new
+    after = flush_revision(client, new)
+    client.insert(new, data.rows([8]))
+    client.flush(new)
+    assert data.keys(client, new) == [0, 1, 2, 3, 4, 7, 8]
+    assert data.keys(client, f"{name}@{before}") == list(range(5))
+    assert data.keys(client, f"{new}@{after}") == [0, 1, 2, 3, 4, 7]
+    for missing in (f"{new}@{before}", f"{name}@{after}", name):
+        with pytest.raises(MilvusException, match="not found"):
+            data.keys(client, missing)
+    with pytest.raises(MilvusException, match="duplicated new collection name"):
+        client.rename_collection(new, other)
+    with pytest.raises(MilvusException, match="not found") as raised:
+        client.rename_collection(name, f"{name}_x")
+    assert raised.value.code == 100
+    with pytest.raises(MilvusException, match="should be different"):
+        client.rename_collection(new, new)
+    with pytest.raises(MilvusException, match="[Ii]nvalid collection name"):
+        client.rename_collection(new, "a/b")
+    # The name is free, and a restart changes nothing.
+    data.create(client, name)
+    assert data.count(client, name) == 0
+    server.restart()
+    client = new_client(server)
+    assert (data.count(client, name), data.count(client, new)) == (0, 7)
+    client.drop_collection(name)
+    client.rename_collection(new, name)
+    assert data.keys(client, name) == [0, 1, 2, 3, 4, 7, 8]
+
+
 def test_the_past_cannot_be_changed(server, client, collection):
     client.insert(collection, data.rows([1]))
     past = f"{collection}@{flush_revision(client, collection)}"
@@ -278,6 +318,7 @@ def test_the_past_cannot_be_changed(server, client, collection):
         lambda: client.load_collection(past),
         lambda: client.alter_collection_properties(past, {"a": "b"}),
         lambda: client.drop_index(past, "vector"),
+        lambda: client.rename_collection(past, collection + "_other"),
     ):
         with pytest.raises(MilvusException, match="@|past|[Ii]nvalid collection name"):
             change()

@@ -223,6 +223,7 @@ forward! {
     describe_database: wire::DescribeDatabaseRequest => wire::DescribeDatabaseResponse, system::describe_database;
     create_collection: wire::CreateCollectionRequest => Status, collections::create;
     drop_collection: wire::DropCollectionRequest => Status, collections::drop;
+    rename_collection: wire::RenameCollectionRequest => Status, collections::rename;
     has_collection: wire::HasCollectionRequest => wire::BoolResponse, collections::has;
     describe_collection: wire::DescribeCollectionRequest => wire::DescribeCollectionResponse, collections::describe;
     show_collections: wire::ShowCollectionsRequest => wire::ShowCollectionsResponse, collections::show;

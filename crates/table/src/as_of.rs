@@ -1,5 +1,6 @@
 //! Reading the past: a collection as of a revision or a time, kept readable while it is read.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -8,7 +9,7 @@ use redkite_meta::{KeyRange, RangeRequest};
 use redkite_types::{CollectionId, Revision};
 
 use crate::catalog::{Catalog, Collection};
-use crate::entry::{self, CollectionTombstone, Tombstone};
+use crate::entry::{self, CollectionRecord, CollectionTombstone, Tombstone};
 use crate::horizon::Horizon;
 use crate::past::History;
 use crate::presence::Pin;
@@ -38,11 +39,24 @@ pub struct Past {
     _pin: Pin,
 }
 
-/// Where a collection of some name is to be found.
+/// A collection that is or was called by some name, and where it is to be found.
 struct Found {
     segment: String,
     id: CollectionId,
-    dropped: Option<CollectionTombstone>,
+    /// When it was created: the revision, and milliseconds since 1970.
+    created: (Revision, u64),
+    /// If it was dropped: what is left, and the revision of that.
+    dropped: Option<(CollectionTombstone, Revision)>,
+}
+
+impl Found {
+    fn existed_at(&self, revision: Revision) -> bool {
+        self.created.0 <= revision && self.dropped.as_ref().is_none_or(|(_, dropped)| revision < *dropped)
+    }
+
+    fn existed_then(&self, time_ms: u64) -> bool {
+        self.created.1 <= time_ms && self.dropped.as_ref().is_none_or(|(tombstone, _)| time_ms < tombstone.dropped_ms)
+    }
 }
 
 impl Database {
@@ -70,34 +84,34 @@ impl Database {
                 }
                 // First of all: from here on nothing this revision needs goes away.
                 let pin = self.presence().pin(revision).await?;
-                let found = find(&catalog, name, |created, _, dropped, _| {
-                    created <= revision && dropped.is_none_or(|dropped| revision < dropped)
-                })?;
-                let found = found.ok_or_else(not_found)?;
-                let history = self.history(&catalog, &found).await?;
-                self.still_readable(revision).await?;
-                self.past(&found, &history, revision, pin)?.ok_or_else(not_found)
+                for found in find(&catalog, name)?.into_iter().filter(|found| found.existed_at(revision)) {
+                    let history = self.history(&catalog, &found).await?;
+                    self.still_readable(revision).await?;
+                    if let Some(past) = self.past(&found, name, &history, revision, &pin)? {
+                        return Ok(past);
+                    }
+                }
+                Err(not_found())
             }
             Moment::Time(time_ms) => {
                 if time_ms > self.ambient.now_ms().saturating_add(CLOCK_SLACK_MS) {
                     return Err(Error::NotYet { asked: describe(moment), newest: catalog.revision });
                 }
                 let horizon = self.horizon().await?;
-                let found = find(&catalog, name, |_, created_ms, _, dropped_ms| {
-                    created_ms <= time_ms && dropped_ms.is_none_or(|dropped_ms| time_ms < dropped_ms)
-                })?;
-                let Some(found) = found else {
-                    // What it may have been called then is not known any more.
-                    return match time_ms < horizon.time_ms {
-                        true => Err(Error::TooOld { asked: describe(moment), oldest: horizon.revision }),
-                        false => Err(not_found()),
-                    };
-                };
-                let history = self.history(&catalog, &found).await?;
-                let revision = history.revision_at(time_ms, horizon)?.ok_or_else(not_found)?;
-                let pin = self.presence().pin(revision).await?;
-                self.still_readable(revision).await?;
-                self.past(&found, &history, revision, pin)?.ok_or_else(not_found)
+                for found in find(&catalog, name)?.into_iter().filter(|found| found.existed_then(time_ms)) {
+                    let history = self.history(&catalog, &found).await?;
+                    let Some(revision) = history.revision_at(time_ms, horizon)? else { continue };
+                    let pin = self.presence().pin(revision).await?;
+                    self.still_readable(revision).await?;
+                    if let Some(past) = self.past(&found, name, &history, revision, &pin)? {
+                        return Ok(past);
+                    }
+                }
+                // What else may have been called so then is not known any more.
+                match time_ms < horizon.time_ms {
+                    true => Err(Error::TooOld { asked: describe(moment), oldest: horizon.revision }),
+                    false => Err(not_found()),
+                }
             }
         }
     }
@@ -118,17 +132,29 @@ impl Database {
         stored.map_or(Ok(Horizon::default()), |kv| Horizon::read(&kv))
     }
 
-    fn past(&self, found: &Found, history: &History, revision: Revision, pin: Pin) -> Result<Option<Past>> {
+    fn past(
+        &self,
+        found: &Found,
+        name: &str,
+        history: &History,
+        revision: Revision,
+        pin: &Pin,
+    ) -> Result<Option<Past>> {
         let Some(collection) = history.at(&found.segment, revision)? else {
             return Ok(None);
         };
-        let same = collection.record.as_ref().is_some_and(|record| record.id == found.id);
-        Ok(same.then(|| Past { collection: Arc::new(collection), revision, _pin: pin }))
+        let is_meant = |record: &Arc<CollectionRecord>| record.id == found.id && record.name_in(&found.segment) == name;
+        let meant = collection.record.as_ref().is_some_and(is_meant);
+        Ok(meant.then(|| Past { collection: Arc::new(collection), revision, _pin: pin.clone() }))
     }
 
     async fn history(&self, catalog: &Catalog, found: &Found) -> Result<History> {
         let tombstones = tombstones(self, &self.keys, &found.segment, catalog.revision).await?;
-        Ok(History { now: catalog.segment(&found.segment).cloned(), tombstones, dropped: found.dropped.clone() })
+        Ok(History {
+            now: catalog.segment(&found.segment).cloned(),
+            tombstones,
+            dropped: found.dropped.as_ref().map(|(tombstone, _)| tombstone.clone()),
+        })
     }
 }
 
@@ -143,29 +169,30 @@ async fn tombstones(
     stored.kvs.into_iter().map(|kv| Ok((kv.create_revision, entry::parse(&kv.key, &kv.value)?))).collect()
 }
 
-/// The collection of that name, live or dropped, that `is_meant` by its creation and drop: revision and time of each.
-fn find(
-    catalog: &Catalog,
-    name: &str,
-    is_meant: impl Fn(Revision, u64, Option<Revision>, Option<u64>) -> bool,
-) -> Result<Option<Found>> {
-    if let Some(record) = catalog.name_record(name)?
-        && let Some(collection) = catalog.collection_by_id(record.id)?
-        && is_meant(collection.created, collection.record()?.created_ms, None, None)
-    {
-        return Ok(Some(Found { segment: collection.segment.to_string(), id: record.id, dropped: None }));
-    }
-    for dropped in catalog.graves.collections() {
-        let Some(record) = dropped.tombstone.record.as_ref().filter(|_| dropped.tombstone.name == name) else {
-            continue;
-        };
-        let (created, dropped_ms) = (dropped.tombstone.created, dropped.tombstone.dropped_ms);
-        if is_meant(created, record.created_ms, Some(dropped.dropped), Some(dropped_ms)) {
-            let segment = dropped.tombstone.segment.clone();
-            return Ok(Some(Found { segment, id: record.id, dropped: Some(dropped.tombstone.clone()) }));
+/// The collections, live or dropped, that are called `name` or ever were, as far as that is known.
+fn find(catalog: &Catalog, name: &str) -> Result<Vec<Found>> {
+    // Of those that were renamed the name is in what their renaming replaced.
+    let renamed = catalog.graves.entries().filter(|grave| grave.name.as_deref() == Some(name));
+    let renamed: HashSet<&str> = renamed.map(|grave| &*grave.segment).collect();
+    // A list that cannot be read must not pass for an empty one.
+    catalog.name_record(name)?;
+    let mut found = Vec::new();
+    for record in catalog.names.iter().filter(|record| record.name == name || renamed.contains(record.segment())) {
+        if let Some(collection) = catalog.collection_by_id(record.id)? {
+            let created = (collection.created, collection.record()?.created_ms);
+            found.push(Found { segment: collection.segment.to_string(), id: record.id, created, dropped: None });
         }
     }
-    Ok(None)
+    for dropped in catalog.graves.collections() {
+        let tombstone = &dropped.tombstone;
+        let Some(record) = &tombstone.record else { continue };
+        if tombstone.name == name || renamed.contains(tombstone.segment.as_str()) {
+            let created = (tombstone.created, record.created_ms);
+            let dropped = Some((tombstone.clone(), dropped.dropped));
+            found.push(Found { segment: tombstone.segment.clone(), id: record.id, created, dropped });
+        }
+    }
+    Ok(found)
 }
 
 /// The moment as the user wrote it, or as good as.

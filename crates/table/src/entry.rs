@@ -141,6 +141,10 @@ pub struct CollectionRecord {
     pub format: u32,
     /// Fixed at creation.
     pub id: CollectionId,
+    /// What the collection is called while this record is in force; empty of one that was put before names were kept here:
+    /// then it was called as its segment is.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
     /// The fields.
     pub schema: Schema,
     /// Indexes asked for.
@@ -168,6 +172,15 @@ pub struct CollectionRecord {
 }
 
 impl CollectionRecord {
+    /// What the collection under `segment` is called while this record is in force.
+    pub fn name_in<'r>(&'r self, segment: &'r str) -> &'r str {
+        match self.name.as_str() {
+            // A segment is the name, or the name, a dot and the id; names have no dots.
+            "" => segment.split_once('.').map_or(segment, |(name, _)| name),
+            name => name,
+        }
+    }
+
     /// The index on a field.
     pub fn index_on(&self, field: FieldId) -> Option<&IndexRecord> {
         self.indexes.iter().find(|index| index.field == field)

@@ -28,6 +28,12 @@ pub enum Error {
         /// The name.
         name: String,
     },
+    /// A collection is to be called as another one is.
+    #[error("duplicated new collection name default:{name} with other collection name or alias")]
+    NameTaken {
+        /// The name.
+        name: String,
+    },
     /// The user has as many collections as there may be.
     #[error("exceeded the limit number of collections[limit={limit}]; drop some first")]
     TooManyCollections {
@@ -172,7 +178,7 @@ impl Error {
             Error::Storage(error) => error.kind(),
             Error::Expr(error) => error.kind(),
             Error::CollectionNotFound { .. } => ErrorKind::NotFound,
-            Error::CollectionExists { .. } => ErrorKind::Exists,
+            Error::CollectionExists { .. } | Error::NameTaken { .. } => ErrorKind::Exists,
             Error::IndexConflict { .. }
             | Error::FieldNotFound { .. }
             | Error::TooOld { .. }

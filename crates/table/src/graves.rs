@@ -40,6 +40,8 @@ pub struct Grave {
     pub bytes: u64,
     /// Delete logs that were in force for what it stands for.
     pub delete_logs: Vec<Arc<str>>,
+    /// If it stands for a record: what the collection was called.
+    pub name: Option<Arc<str>>,
 }
 
 /// A dropped collection.
@@ -138,6 +140,7 @@ impl Grave {
             fragment: None,
             bytes: 0,
             delete_logs: Vec::new(),
+            name: None,
         };
         match &tombstone.dropped {
             Dropped::Fragment(fragment) => {
@@ -153,7 +156,7 @@ impl Grave {
                 logs.dedup();
                 grave.delete_logs = logs;
             }
-            Dropped::Record { .. } => {}
+            Dropped::Record { record, .. } => grave.name = Some(record.name_in(&grave.segment).into()),
         }
         grave
     }

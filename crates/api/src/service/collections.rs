@@ -1,4 +1,4 @@
-//! Creating, describing, changing and dropping collections.
+//! Creating, describing, renaming, changing and dropping collections.
 //!
 //! A change takes effect at once, in the client's order all the same (S06): it takes the client's turn, if the client has a
 //! session, and keeps it to its end, which comes whatever becomes of the request.
@@ -85,6 +85,27 @@ pub(super) async fn drop(shared: &Shared, mut call: Call<wire::DropCollectionReq
             }
             (_, None) => {}
         }
+        Ok(success())
+    })
+    .await
+}
+
+pub(super) async fn rename(shared: &Shared, mut call: Call<wire::RenameCollectionRequest>) -> WireResult<Status> {
+    let precedence = shared.precedence(&mut call).await?;
+    let wire::RenameCollectionRequest { db_name, old_name, new_name, new_db_name, .. } = call.message;
+    shared.check_database(&call.metadata, &db_name)?;
+    if !new_db_name.is_empty() {
+        shared.check_database(&call.metadata, &new_db_name)?;
+    }
+    refuse_past(&old_name)?;
+    check_collection_name(&new_name)?;
+    if old_name == new_name {
+        return Err(invalid_parameter("collection name or database name should be different"));
+    }
+    let database = shared.database.clone();
+    to_the_end(async move {
+        let _precedence = precedence;
+        database.rename_collection(&old_name, &new_name).await?;
         Ok(success())
     })
     .await

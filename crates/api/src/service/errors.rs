@@ -12,6 +12,7 @@ impl From<redkite_table::Error> for WireError {
             Error::CollectionNotFound { name } => collection_not_found(DEFAULT_DATABASE, &name),
             Error::CollectionExists { name } => WireError::CollectionExists { collection: name },
             Error::IndexConflict { detail } => WireError::InvalidParameter { what: detail },
+            error @ Error::NameTaken { .. } => WireError::Unexpected { what: error.to_string() },
             Error::FieldNotFound { name } => WireError::FieldNotExist { field: name },
             Error::TooManyCollections { limit } => WireError::CollectionLimit { limit },
             other => engine(other.kind(), other),

@@ -95,6 +95,7 @@ impl MilvusService for FakeService {
         connect(ConnectRequest) -> ConnectResponse;
         alloc_timestamp(AllocTimestampRequest) -> AllocTimestampResponse;
         drop_collection(DropCollectionRequest) -> Status;
+        rename_collection(RenameCollectionRequest) -> Status;
         has_collection(HasCollectionRequest) -> BoolResponse;
         describe_collection(DescribeCollectionRequest) -> DescribeCollectionResponse;
         show_collections(ShowCollectionsRequest) -> ShowCollectionsResponse;

@@ -19,6 +19,7 @@ fn record(collection: i64, auto_id: bool) -> Arc<CollectionRecord> {
     Arc::new(CollectionRecord {
         format: FORMAT,
         id: CollectionId(collection),
+        name: String::new(),
         schema: Schema { fields: vec![key, name], description: String::new() },
         indexes: Vec::new(),
         properties: Default::default(),

@@ -21,6 +21,7 @@ fn record(key: DataType) -> Arc<CollectionRecord> {
     Arc::new(CollectionRecord {
         format: FORMAT,
         id: CollectionId(1),
+        name: String::new(),
         schema: Schema { fields, description: String::new() },
         indexes: Vec::new(),
         properties: Default::default(),

@@ -18,6 +18,9 @@ use crate::plain::{Plain, Row, Write};
 use crate::world::{Client, FILMS, Node, Stores, VECTOR};
 use Write::{DeleteKeys, DeleteTags, Insert, Upsert};
 
+/// What the collection is called after it was renamed.
+const MOVIES: &str = "movies";
+
 /// What runs against the first flush.
 #[derive(Debug, Clone)]
 enum Other {
@@ -26,6 +29,7 @@ enum Other {
     Recreate,
     Alter,
     Index,
+    Rename,
 }
 
 /// What became of it.
@@ -91,6 +95,7 @@ async fn run_other(client: Client, other: Other) -> Outcome {
             };
             Outcome::Changed(database.create_index(FILMS, index).await.unwrap())
         }
+        Other::Rename => Outcome::Changed(database.rename_collection(FILMS, MOVIES).await.unwrap()),
     }
 }
 
@@ -195,11 +200,12 @@ async fn check(
                 _ => assert_eq!(rows.unwrap(), [], "{what}"),
             }
         }
-        (_, Outcome::Changed(_)) => {
+        (other, Outcome::Changed(_)) => {
             a.unwrap_or_else(|error| panic!("{what}: {error}"));
             let mut plain = Plain(old.to_vec());
             first.iter().for_each(|write| plain.apply(write));
-            assert_eq!(scene.node.rows(FILMS).await, plain.sorted(), "{what}");
+            let name = if matches!(other, Other::Rename) { MOVIES } else { FILMS };
+            assert_eq!(scene.node.rows(name).await, plain.sorted(), "{what}");
         }
         _ => unreachable!(),
     }
@@ -237,6 +243,8 @@ interleavings! {
     insert_against_changed_properties: [Insert(vec![(7, 1)])], Other::Alter;
     delete_against_changed_properties: [DeleteKeys(vec![1])], Other::Alter;
     upsert_against_a_new_index: [Upsert(vec![(1, 7)])], Other::Index;
+    insert_against_another_name: [Insert(vec![(7, 1)])], Other::Rename;
+    upsert_against_another_name: [Upsert(vec![(1, 7), (8, 8)])], Other::Rename;
 }
 
 /// A delete rests on the newest revision of the collection, which writers without end keep changing.

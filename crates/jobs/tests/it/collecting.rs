@@ -84,6 +84,48 @@ async fn the_past_of_a_fragment_with_two_vectors_can_be_read() {
     assert_eq!(rows_as_of(&node, FILMS, more).await.unwrap(), [(2, 2), (3, 3)]);
 }
 
+/// Whoever reads the past finds a collection under the name it had then, and no other one of that name.
+#[tokio::test(start_paused = true)]
+async fn the_past_of_a_renamed_collection_is_found_by_its_name_then() {
+    let stores = Stores::new().await;
+    let node = scene(&stores).await;
+    let database = &node.database;
+    let before = database.newest().revision;
+    let films = rows_as_of(&node, FILMS, before).await.unwrap();
+    let renamed = database.rename_collection(FILMS, "movies").await.unwrap();
+    let client = node.client();
+    client.write("movies", &Insert(vec![(7, 7)])).await.unwrap();
+    let flushed = client.flush().await;
+    // Another one gets the old name, and goes.
+    node.create(FILMS).await;
+    client.write(FILMS, &Insert(vec![(70, 70)])).await.unwrap();
+    let second = client.flush().await;
+    node.drop_collection(FILMS).await;
+    let again = database.rename_collection("movies", FILMS).await.unwrap();
+    client.write(FILMS, &DeleteKeys(vec![1])).await.unwrap();
+    let last = client.flush().await;
+    let not_found = async |name: &str, revision: Revision| {
+        let error = rows_as_of(&node, name, revision).await.unwrap_err();
+        assert!(matches!(error, Error::CollectionNotFound { .. }), "{name}@{revision}: {error}");
+    };
+    for _ in 0..2 {
+        assert_eq!(rows_as_of(&node, FILMS, before).await.unwrap(), films);
+        not_found("movies", before).await;
+        not_found(FILMS, renamed).await;
+        assert_eq!(rows_as_of(&node, "movies", renamed).await.unwrap(), films);
+        assert_eq!(rows_as_of(&node, "movies", flushed).await.unwrap().len(), films.len() + 1);
+        assert_eq!(rows_as_of(&node, FILMS, second).await.unwrap(), [(70, 70)]);
+        assert_eq!(rows_as_of(&node, "movies", second).await.unwrap().len(), films.len() + 1);
+        not_found("movies", again).await;
+        assert_eq!(rows_as_of(&node, FILMS, again).await.unwrap().len(), films.len() + 1);
+        assert_eq!(rows_as_of(&node, FILMS, last).await.unwrap().len(), films.len());
+        // Nor does it depend on history that the metadata store may forget.
+        stores.meta.compact(last).await.unwrap_or_default();
+    }
+    let now = rows_of(&node, &database.as_of(FILMS, Moment::Time(database.ambient.now_ms())).await.unwrap()).await;
+    assert_eq!(now.unwrap().len(), films.len());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_snapshot_in_use_is_kept_whoever_collects() {
     let stores = Stores::new().await;

@@ -14,6 +14,9 @@ use crate::work::{check_files, collect_all, id_of, merge, rows_as_of, small};
 use crate::world::{Client, FILMS, Node, Stores, VECTOR};
 use Write::{DeleteKeys, DeleteTags, Insert, Upsert};
 
+/// What the collection is called after it was renamed.
+const MOVIES: &str = "movies";
+
 /// A node with rows in several fragments, one of them partly deleted.
 async fn scene(stores: &Stores) -> (Node, Plain) {
     let node = stores.node(9).await;
@@ -193,6 +196,7 @@ enum Other {
     Recreate,
     Alter,
     Index,
+    Rename,
     Merge,
     Collect,
 }
@@ -227,6 +231,10 @@ async fn run_other(client: Client, other: Other) -> Option<Revision> {
             database.create_index(FILMS, index).await.unwrap();
             None
         }
+        Other::Rename => {
+            database.rename_collection(FILMS, MOVIES).await.unwrap();
+            None
+        }
         Other::Merge => {
             merge(&client.node, FILMS).await.unwrap();
             None
@@ -238,33 +246,46 @@ async fn run_other(client: Client, other: Other) -> Option<Revision> {
     }
 }
 
-/// A merge on one node against `other` on another one: the merge stops before its n-th call, the other one before its
-/// m-th; the merge ends, then the other one. For every n and m, and the other way round; and with every fault of the
-/// merge's commit.
-async fn interleave(other: Other) {
-    for fault in [None, Some(Fault::AnswerLost), Some(Fault::NeverSent), Some(Fault::Late), Some(Fault::Refused)] {
+/// What others run against.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum First {
+    Merge,
+    Collect,
+}
+
+/// `first` on one node against `other` on another one: the first stops before its n-th call, the other one before its
+/// m-th; the first ends, then the other one. For every n and m, and the other way round; and with every fault of a merge's
+/// commit.
+async fn interleave(first: First, other: Other) {
+    let faults = [None, Some(Fault::AnswerLost), Some(Fault::NeverSent), Some(Fault::Late), Some(Fault::Refused)];
+    for fault in &faults[..if first == First::Merge { faults.len() } else { 1 }] {
+        let fault = *fault;
         for n in 1.. {
             let mut stopped = false;
             // With a fault the other one runs whole: what it meets on its way it meets without a fault, too.
             let first_stop = if fault.is_some() { 1_000_000 } else { 1 };
             for m in first_stop.. {
-                let (merge_stopped, other_stopped) = interleave_at(&other, fault, n, m).await;
+                let (merge_stopped, other_stopped) = interleave_at(first, &other, fault, n, m).await;
                 stopped |= merge_stopped;
                 if !other_stopped {
                     break;
                 }
             }
             if !stopped {
-                assert!(n > 10, "a merge makes more than {n} calls");
+                assert!(n > 10, "{first:?} makes more than {n} calls");
                 break;
             }
         }
     }
 }
 
-async fn interleave_at(other: &Other, fault: Option<Fault>, n: usize, m: usize) -> (bool, bool) {
+async fn interleave_at(first: First, other: &Other, fault: Option<Fault>, n: usize, m: usize) -> (bool, bool) {
     let stores = Stores::new().await;
     let (observer, mut plain) = scene(&stores).await;
+    if first == First::Collect {
+        observer.database.tell_needs().await.unwrap();
+        merge(&observer, FILMS).await.unwrap().unwrap();
+    }
     let (merger, second) = (stores.node(1).await, stores.node(2).await.client());
     // As every node does from time to time: it starts nothing older than this.
     observer.database.tell_needs().await.unwrap();
@@ -280,7 +301,15 @@ async fn interleave_at(other: &Other, fault: Option<Fault>, n: usize, m: usize) 
     merger.meta.stop_before(n);
     let merging: JoinHandle<_> = {
         let merger = merger.clone();
-        tokio::spawn(async move { merge(&merger, FILMS).await })
+        tokio::spawn(async move {
+            match first {
+                First::Merge => merge(&merger, FILMS).await,
+                First::Collect => {
+                    collect_all(&merger).await;
+                    Ok(None)
+                }
+            }
+        })
     };
     let merge_stopped = merger.meta.stopped_or_ended(&merging).await;
     second.node.meta.stop_before(m);
@@ -321,11 +350,12 @@ async fn check(
         _ => Some(plain.sorted()),
     };
     drop(catalog);
+    let name = if matches!(other, Other::Rename) { MOVIES } else { FILMS };
     if let Some(want) = &want {
-        assert_eq!(observer.rows(FILMS).await, *want);
+        assert_eq!(observer.rows(name).await, *want);
         // Whatever was left undone can be done now.
-        while merge(observer, FILMS).await.unwrap().is_some() {}
-        assert_eq!(observer.rows(FILMS).await, *want);
+        while merge(observer, name).await.unwrap().is_some() {}
+        assert_eq!(observer.rows(name).await, *want);
     }
     // The stopped nodes are gone; what they said they read must not hold anything up for ever.
     for number in [1, 2] {
@@ -336,20 +366,21 @@ async fn check(
     collect_all(observer).await;
     check_files(observer).await;
     if let Some(want) = &want {
-        assert_eq!(observer.rows(FILMS).await, *want);
+        assert_eq!(observer.rows(name).await, *want);
     }
 }
 
-macro_rules! against_a_merge {
-    ($($name:ident: $other:expr;)*) => {$(
+macro_rules! against {
+    ($first:expr; $($name:ident: $other:expr;)*) => {$(
         #[tokio::test(start_paused = true)]
         async fn $name() {
-            interleave($other).await;
+            interleave($first, $other).await;
         }
     )*};
 }
 
-against_a_merge! {
+against! {
+    First::Merge;
     merge_against_insert: Other::Flush(vec![Insert(vec![(9, 9)])]);
     merge_against_delete: Other::Flush(vec![DeleteKeys(vec![1, 4])]);
     merge_against_delete_of_all: Other::Flush(vec![DeleteTags(0, 100)]);
@@ -358,8 +389,23 @@ against_a_merge! {
     merge_against_recreate: Other::Recreate;
     merge_against_alter: Other::Alter;
     merge_against_index: Other::Index;
+    merge_against_rename: Other::Rename;
     merge_against_merge: Other::Merge;
     merge_against_collect: Other::Collect;
+}
+
+against! {
+    First::Collect;
+    collect_against_insert: Other::Flush(vec![Insert(vec![(9, 9)])]);
+    collect_against_delete: Other::Flush(vec![DeleteKeys(vec![1, 4])]);
+    collect_against_upsert: Other::Flush(vec![Upsert(vec![(3, 30), (10, 40)])]);
+    collect_against_drop: Other::Drop;
+    collect_against_recreate: Other::Recreate;
+    collect_against_alter: Other::Alter;
+    collect_against_index: Other::Index;
+    collect_against_rename: Other::Rename;
+    collect_against_merge: Other::Merge;
+    collect_against_collect: Other::Collect;
 }
 
 #[tokio::test(start_paused = true)]

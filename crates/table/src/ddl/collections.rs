@@ -1,4 +1,4 @@
-//! Creating and dropping collections.
+//! Creating, renaming and dropping collections.
 
 use std::collections::BTreeMap;
 
@@ -60,6 +60,7 @@ impl Database {
         let record = CollectionRecord {
             format: FORMAT,
             id,
+            name: new.name.clone(),
             schema: new.schema.clone(),
             indexes: Vec::new(),
             properties: new.properties.clone(),
@@ -104,6 +105,28 @@ impl Database {
         // A collection whose schema cannot be read can still be dropped.
         change.drop_collection(catalog.collection(name)?, record)?;
         Ok(Plan::Change(true))
+    }
+
+    /// Gives a collection another name. Whoever reads the past finds it under the name it had then.
+    pub async fn rename_collection(&self, name: &str, new: &str) -> Result<Revision> {
+        Ok(change(self, name, |catalog, change| self.plan_rename(catalog, name, new, change)).await?.1)
+    }
+
+    fn plan_rename(&self, catalog: &Catalog, name: &str, new: &str, change: &mut Change<'_>) -> Result<Plan<()>> {
+        let found = catalog.collection(name)?;
+        let record = found.record()?;
+        if catalog.name_record(new)?.is_some() {
+            return Err(Error::NameTaken { name: new.to_owned() });
+        }
+        let mut names: Vec<NameRecord> = catalog.names.to_vec();
+        for known in names.iter_mut().filter(|known| known.id == record.id) {
+            known.segment = Some(known.segment().to_owned()).filter(|segment| segment != new);
+            known.name = new.to_owned();
+        }
+        change.compares.push(self.names_unchanged(catalog));
+        change.ops.push(Op::put(self.keys.collection_list(), entry::encode(&names)?));
+        change.replace_record(found, CollectionRecord { name: new.to_owned(), ..CollectionRecord::clone(record) })?;
+        Ok(Plan::Change(()))
     }
 
     pub(super) fn names_unchanged(&self, catalog: &Catalog) -> Compare {

@@ -11,6 +11,7 @@ mod auto_ids;
 mod commits;
 mod ddl;
 mod following;
+mod meetings;
 mod store_identity;
 mod unknown_changes;
 mod user_claim;
