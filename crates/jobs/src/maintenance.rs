@@ -294,7 +294,7 @@ impl Work {
         for (name, collection) in &collections {
             let Some(id) = collection.record.as_ref().map(|record| record.id) else { continue };
             live.insert(id);
-            if agenda.has_changed(id, collection.head, now) {
+            if agenda.has_changed(id, collection.head, now) && self.options.merge.enabled {
                 self.slow_down(name, id, unmerged(collection, &self.options.merge));
             }
             if agenda.is_due(id, now) {
@@ -310,9 +310,6 @@ impl Work {
     }
 
     fn slow_down(&self, name: &str, id: CollectionId, unmerged: usize) {
-        if !self.options.merge.enabled {
-            return;
-        }
         let beyond = u32::try_from(unmerged.saturating_sub(UNMERGED_MAX)).unwrap_or(u32::MAX);
         let pause = (SLOWDOWN_STEP.saturating_mul(beyond)).min(SLOWDOWN_MAX);
         if self.database.slowdowns.set(id, pause) {

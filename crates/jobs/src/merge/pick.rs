@@ -16,8 +16,8 @@ use redkite_types::{FragmentId, Revision};
 
 use super::{MergeOptions, Wanted};
 
-/// Most fragments of one merge: each is one compare of the commit.
-const INPUTS_MAX: usize = 64;
+/// Most fragments of one merge: each is one compare of the commit, of which a stock etcd takes 128.
+const INPUTS_MAX: usize = 100;
 /// Most entries a merge drops: all of them are put again into tombstones, by one transaction of limited bytes.
 const ENTRIES_MAX: usize = 1_800;
 

@@ -135,9 +135,10 @@ fn a_growing_collection_keeps_few_fragments_and_rewrites_a_row_once_a_tier() {
 #[test]
 fn planning_ends_and_is_linear() {
     let many = collection(&vec![(10, 0); 10_000]);
+    let options = MergeOptions { target_rows: 100_000, ..options() };
     assert_eq!(
-        pick(&many, Revision(1_000_000), &options(), &Wanted::all(Eagerness::Tiered)).map(|plan| plan.inputs.len()),
-        Some(64)
+        pick(&many, Revision(1_000_000), &options, &Wanted::all(Eagerness::Tiered)).map(|plan| plan.inputs.len()),
+        Some(100)
     );
-    assert_eq!(unmerged(&many, &options()), 10_000);
+    assert_eq!(unmerged(&many, &options), 10_000);
 }
