@@ -122,7 +122,7 @@ impl Traffic {
         Ok(Self {
             puts: server.counter("redkite_storage_puts_total")?,
             bytes: server.counter("redkite_storage_put_bytes_total")?,
-            txns: server.counter("redkite_meta_commits_total")?,
+            txns: server.counter(r#"redkite_meta_commits_total{backend="embedded"}"#)?,
             keys: server.keys(&bench.installation.binary)?,
         })
     }

@@ -35,6 +35,9 @@ pub(super) struct Merged {
     pub(super) bytes: u64,
 }
 
+/// Batches of inputs that are worked off without handing the work back: those of small fragments cost less than that.
+const BATCHES_AT_ONCE: usize = 32;
+
 /// Which rows of an input are taken over: a bit a row; none if all are.
 type Live = Option<Arc<[u64]>>;
 
@@ -69,6 +72,7 @@ pub(super) async fn execute(
         return Ok(merged);
     }
     let readers = Arc::new(readers);
+    let ids: Arc<[FragmentId]> = merged.inputs.iter().map(|input| input.id).collect();
     let origin = Origin { node: database.options.node, cluster: database.options.cluster.clone() };
     let layout = FragmentLayout::new(&record.schema, id)?;
     for field in &record.schema.fields {
@@ -78,32 +82,56 @@ pub(super) async fn execute(
         let mut file = database.data.create(&object).await?;
         step("merge-before-file")?;
         let mut encoder = layout.encoder(field)?;
-        for input in 0..readers.len() {
-            for batch in 0..readers[input].0.batch_count() {
-                let (readers, field, id) = (readers.clone(), field.id, merged.inputs[input].id);
-                let bytes;
-                (encoder, bytes) = pool
-                    .run(move || {
+        let mut next = Some((0, 0));
+        while let Some(from) = next {
+            let (readers, field, id_of) = (readers.clone(), field.id, ids.clone());
+            let unwritten;
+            (encoder, file, next, unwritten) = pool
+                .run(move || {
+                    let (mut next, mut unwritten) = (Some(from), None);
+                    for _ in 0..BATCHES_AT_ONCE {
+                        let Some((input, batch)) = next else { break };
                         let (reader, live) = &readers[input];
-                        let column = live_column(reader, live, field, batch).map_err(|error| match error {
-                            Error::Table(error) => unreadable(id, error),
-                            error => error,
-                        })?;
-                        if let Some(column) = column {
-                            encoder.push(&column)?;
+                        if batch < reader.batch_count() {
+                            let column = live_column(reader, live, field, batch).map_err(|error| match error {
+                                Error::Table(error) => unreadable(id_of[input], error),
+                                error => error,
+                            })?;
+                            if let Some(column) = column {
+                                encoder.push(&column)?;
+                            }
+                            next = Some((input, batch + 1));
+                            let bytes = encoder.take_encoded();
+                            if !bytes.is_empty() {
+                                // Here, and so at this thread's priority, where the store allows that.
+                                unwritten = file.write_here(bytes)?;
+                            }
+                            if unwritten.is_some() {
+                                break;
+                            }
+                        } else {
+                            next = Some((input + 1, 0)).filter(|(input, _)| *input < readers.len());
                         }
-                        let bytes = encoder.take_encoded();
-                        Ok::<_, Error>((encoder, bytes))
-                    })
-                    .await??;
-                if !bytes.is_empty() {
-                    file.write(bytes).await?;
-                }
+                    }
+                    Ok::<_, Error>((encoder, file, next, unwritten))
+                })
+                .await??;
+            if let Some(bytes) = unwritten {
+                file.write(bytes).await?;
             }
         }
         let (layout, origin, definition) = (layout.clone(), origin.clone(), field.clone());
-        let (entry, rest) = pool.run(move || encoder.finish(&layout, &definition, &origin)).await??;
-        file.write(rest).await?;
+        let (entry, unwritten);
+        (file, entry, unwritten) = pool
+            .run(move || {
+                let (entry, rest) = encoder.finish(&layout, &definition, &origin)?;
+                let unwritten = file.write_here(rest)?;
+                Ok::<_, Error>((file, entry, unwritten))
+            })
+            .await??;
+        if let Some(bytes) = unwritten {
+            file.write(bytes).await?;
+        }
         file.finish().await?;
         if entry.rows != rows {
             return Err(Error::Internal { detail: format!("a merge wrote {} of {rows} rows of {path}", entry.rows) });

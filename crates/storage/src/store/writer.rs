@@ -69,6 +69,23 @@ impl FileWriter {
         written
     }
 
+    /// As [`FileWriter::write`], but on the calling thread, which it may block: for threads that are made for that. Where
+    /// the store cannot be written to so it returns the bytes, to be written as usual.
+    pub fn write_here(&mut self, bytes: Bytes) -> Result<Option<Bytes>> {
+        self.check()?;
+        let Target::Local(local) = &mut self.to else { return Ok(Some(bytes)) };
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        let written = local.write_here(&bytes);
+        self.failed = written.as_ref().err().cloned();
+        match &written {
+            Ok(()) => self.size += bytes.len() as u64,
+            Err(_) => metrics::put_failed(),
+        }
+        written.map(|()| None)
+    }
+
     /// Ends the file; returns when it is durable under its name.
     ///
     /// Fails with [`Error::Exists`] if a file has got the name since [`super::DataStore::create`]; on S3 one of the same size

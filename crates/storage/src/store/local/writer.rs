@@ -28,6 +28,14 @@ impl LocalWriter {
         Ok(())
     }
 
+    /// See [`super::super::FileWriter::write_here`]. A failure removes what was written.
+    pub(in crate::store) fn write_here(&mut self, bytes: &[u8]) -> Result<()> {
+        let temporary = self.take()?;
+        temporary.append(bytes)?;
+        self.temporary = Some(temporary);
+        Ok(())
+    }
+
     /// See [`super::super::FileWriter::finish`].
     pub(in crate::store) async fn finish(mut self) -> Result<()> {
         let (temporary, path) = (self.take()?, self.path.clone());
