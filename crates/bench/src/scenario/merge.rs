@@ -132,7 +132,7 @@ impl Traffic {
 fn report_traffic(bench: &mut Bench, rows: usize, [flushed, merged, collected]: [Traffic; 3]) {
     let flushes = FRAGMENTS as f64;
     let note = format!(
-        "and {:.0} bytes, {:.1} metadata transactions, {:.1} keys; mean of {FRAGMENTS} flushes of {FRAGMENT_ROWS} rows, starting included",
+        "and {:.0} bytes, {:.1} durable metadata commits, {:.1} keys; mean of {FRAGMENTS} flushes of {FRAGMENT_ROWS} rows, starting included",
         flushed.bytes as f64 / flushes,
         flushed.txns as f64 / flushes,
         flushed.keys as f64 / flushes
@@ -141,7 +141,7 @@ fn report_traffic(bench: &mut Bench, rows: usize, [flushed, merged, collected]: 
     let millions = rows as f64 / 1e6;
     let of_millions = |from: u64, to: u64| to.saturating_sub(from) as f64 / millions;
     let note = format!(
-        "and {:.0} MB, {:.0} metadata transactions; {} keys before, {} after, {} once collected (of {rows} rows in {FRAGMENTS} fragments)",
+        "and {:.0} MB, {:.0} durable metadata commits; {} keys before, {} after, {} once collected (of {rows} rows in {FRAGMENTS} fragments)",
         of_millions(flushed.bytes, merged.bytes) / 1e6,
         of_millions(flushed.txns, merged.txns),
         flushed.keys,

@@ -101,12 +101,12 @@ pub(super) async fn execute(
                                 encoder.push(&column)?;
                             }
                             next = Some((input, batch + 1));
-                            let bytes = encoder.take_encoded();
-                            if !bytes.is_empty() {
-                                // Here, and so at this thread's priority, where the store allows that.
-                                unwritten = file.write_here(bytes)?;
-                            }
-                            if unwritten.is_some() {
+                            if file.writes_here() {
+                                // And so at this thread's priority.
+                                file.write_here(encoder.encoded())?;
+                                encoder.clear_encoded();
+                            } else if !encoder.encoded().is_empty() {
+                                unwritten = Some(encoder.take_encoded());
                                 break;
                             }
                         } else {
@@ -125,8 +125,11 @@ pub(super) async fn execute(
         (file, entry, unwritten) = pool
             .run(move || {
                 let (entry, rest) = encoder.finish(&layout, &definition, &origin)?;
-                let unwritten = file.write_here(rest)?;
-                Ok::<_, Error>((file, entry, unwritten))
+                if file.writes_here() {
+                    file.write_here(&rest)?;
+                    return Ok::<_, Error>((file, entry, None));
+                }
+                Ok((file, entry, Some(rest)))
             })
             .await??;
         if let Some(bytes) = unwritten {

@@ -69,21 +69,28 @@ impl FileWriter {
         written
     }
 
-    /// As [`FileWriter::write`], but on the calling thread, which it may block: for threads that are made for that. Where
-    /// the store cannot be written to so it returns the bytes, to be written as usual.
-    pub fn write_here(&mut self, bytes: Bytes) -> Result<Option<Bytes>> {
+    /// Whether [`FileWriter::write_here`] writes.
+    pub fn writes_here(&self) -> bool {
+        matches!(self.to, Target::Local(_))
+    }
+
+    /// As [`FileWriter::write`], but on the calling thread, which it may block: for threads that are made for that. Only a
+    /// file of a local store can be written so; see [`FileWriter::writes_here`].
+    pub fn write_here(&mut self, bytes: &[u8]) -> Result<()> {
         self.check()?;
-        let Target::Local(local) = &mut self.to else { return Ok(Some(bytes)) };
+        let Target::Local(local) = &mut self.to else {
+            return Err(Error::misuse(&self.path, "written by a thread, which only a file of a local store can be"));
+        };
         if bytes.is_empty() {
-            return Ok(None);
+            return Ok(());
         }
-        let written = local.write_here(&bytes);
+        let written = local.write_here(bytes);
         self.failed = written.as_ref().err().cloned();
         match &written {
             Ok(()) => self.size += bytes.len() as u64,
             Err(_) => metrics::put_failed(),
         }
-        written.map(|()| None)
+        written
     }
 
     /// Ends the file; returns when it is durable under its name.

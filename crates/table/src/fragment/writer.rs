@@ -141,6 +141,22 @@ impl FileEncoder {
         }
     }
 
+    /// The bytes that [`FileEncoder::take_encoded`] would take.
+    pub fn encoded(&self) -> &[u8] {
+        match &self.0 {
+            ColumnEncoder::Plain(writer) => writer.encoded(),
+            ColumnEncoder::Key(writer) => writer.encoded(),
+        }
+    }
+
+    /// After those were written out: as taking them, but their memory is used for what is encoded next.
+    pub fn clear_encoded(&mut self) {
+        match &mut self.0 {
+            ColumnEncoder::Plain(writer) => writer.clear_encoded(),
+            ColumnEncoder::Key(writer) => writer.clear_encoded(),
+        }
+    }
+
     /// The entry of the file of `field`, and the bytes that were not taken.
     pub fn finish(self, layout: &FragmentLayout, field: &Field, origin: &Origin) -> Result<(FileEntry, Bytes)> {
         let (encoded, keys) = match self.0 {

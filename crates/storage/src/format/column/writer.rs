@@ -1,5 +1,7 @@
 //! Writes a column file, batch by batch.
 
+mod plain;
+
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_ipc::CompressionType;
 use arrow_ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteOptions, StreamWriter};
@@ -109,6 +111,19 @@ impl ColumnWriter {
         Bytes::from(piece)
     }
 
+    /// The bytes that [`ColumnWriter::take_encoded`] would take.
+    pub fn encoded(&self) -> &[u8] {
+        self.stream.get_ref()
+    }
+
+    /// After those were written out: as taking them, but their memory is used for what is encoded next.
+    pub fn clear_encoded(&mut self) {
+        let encoded = self.stream.get_mut();
+        self.taken += encoded.len();
+        encoded.clear();
+        self.hashed = 0;
+    }
+
     /// Ends the file: what was not taken of it, with size and checksum of the whole.
     pub fn finish(self) -> Result<EncodedFile> {
         self.finish_with(Vec::new())
@@ -148,18 +163,22 @@ impl ColumnWriter {
     /// Encodes the pending rows as one batch.
     fn put_batch(&mut self) -> Result<()> {
         let wrong = |error: ArrowError| Error::misuse(&self.name, error.to_string());
-        let array = match &self.pending[..] {
-            [only] => only.clone(),
-            several => {
-                let parts: Vec<&dyn Array> = several.iter().map(|array| array.as_ref()).collect();
-                arrow_select::concat::concat(&parts).map_err(wrong)?
-            }
-        };
-        self.pending.clear();
-        self.pending_rows = 0;
-        let batch = RecordBatch::try_new(self.schema.clone(), vec![array]).map_err(wrong)?;
+        let (pending, rows) = (std::mem::take(&mut self.pending), std::mem::take(&mut self.pending_rows));
         let (offset, start) = (self.position(), self.stream.get_ref().len());
-        self.stream.write(&batch).map_err(wrong)?;
+        match plain::values_of(&pending) {
+            Some(values) => plain::put_batch(self.stream.get_mut(), self.schema.field(0).data_type(), rows, &values),
+            None => {
+                let array = match &pending[..] {
+                    [only] => only.clone(),
+                    several => {
+                        let parts: Vec<&dyn Array> = several.iter().map(|array| array.as_ref()).collect();
+                        arrow_select::concat::concat(&parts).map_err(wrong)?
+                    }
+                };
+                let batch = RecordBatch::try_new(self.schema.clone(), vec![array]).map_err(wrong)?;
+                self.stream.write(&batch).map_err(wrong)?;
+            }
+        }
         let written = &self.stream.get_ref()[start..];
         let message_len = u32_at(written, CONTINUATION.len()).map_or(0, |len| len as usize + 8);
         let body_len = written.len() - message_len;

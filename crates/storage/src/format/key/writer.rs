@@ -70,6 +70,16 @@ impl KeyColumnWriter {
         self.column.take_encoded()
     }
 
+    /// As [`ColumnWriter::encoded`].
+    pub fn encoded(&self) -> &[u8] {
+        self.column.encoded()
+    }
+
+    /// As [`ColumnWriter::clear_encoded`].
+    pub fn clear_encoded(&mut self) {
+        self.column.clear_encoded();
+    }
+
     /// Ends the file: what was not taken of it, with size and checksum of the whole. The range is none if no key was
     /// pushed.
     pub fn finish(self) -> Result<(EncodedFile, Option<KeyRange>)> {
