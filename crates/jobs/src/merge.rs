@@ -141,15 +141,20 @@ pub async fn merge_next(
     let Some(found) = look(&catalog)? else { return Ok(Next::Nothing) };
     let settled = wanted.before.map_or(settled, |before| before.min(settled));
     let Some(plan) = pick(&found, settled, options, wanted) else { return Ok(Next::Unsettled) };
-    let mut written = Written::default();
+    let (mut written, mut made) = (Written::default(), None);
     let result = async {
         let merged = execute::execute(database, &found, plan, catalog.revision, pool, &mut written).await?;
+        made = Some(merged.id);
+        execute::warm(database, &found, &merged, pool).await?;
         publish::publish(database, collection, merged, pool, &mut written).await
     };
     let result = result.await;
     drop(ids);
     if result.as_ref().err().is_none_or(is_ours_to_remove) {
         written.remove(database).await;
+    }
+    if let (Some(id), false) = (made, matches!(result, Ok(Next::Merged(_)))) {
+        database.readers.forget(id);
     }
     result
 }

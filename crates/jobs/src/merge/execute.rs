@@ -8,7 +8,7 @@ use arrow_select::filter::filter;
 use redkite_storage::BATCH_ROWS;
 use redkite_table::entry::FileEntry;
 use redkite_table::fragment::{FragmentLayout, FragmentReader, Origin};
-use redkite_table::{Collection, Database, Fragment};
+use redkite_table::{Collection, Database, File, Fragment};
 use redkite_types::{ErrorKind, FieldId, FragmentId, Revision};
 
 use super::MergePlan;
@@ -25,7 +25,9 @@ pub(super) struct Merged {
     pub(super) inputs: Vec<Arc<Fragment>>,
     /// Where the rows of each input went.
     pub(super) taken: Vec<Taken>,
-    /// When the new fragment's id was made.
+    /// The new fragment.
+    pub(super) id: FragmentId,
+    /// When its id was made.
     pub(super) made: Revision,
     /// Entries of the new fragment's files, by path; none if no row was left.
     pub(super) entries: Vec<(String, FileEntry)>,
@@ -67,7 +69,7 @@ pub(super) async fn execute(
         taken.push(Taken { left_out, base: rows });
         rows += live;
     }
-    let mut merged = Merged { inputs: plan.inputs, taken, made, entries: Vec::new(), rows, bytes: 0 };
+    let mut merged = Merged { inputs: plan.inputs, taken, id, made, entries: Vec::new(), rows, bytes: 0 };
     if rows == 0 {
         return Ok(merged);
     }
@@ -143,6 +145,36 @@ pub(super) async fn execute(
         merged.entries.push((path, entry));
     }
     Ok(merged)
+}
+
+/// Reads the vectors of the new fragment back, on a local store. So what was written is checked before it takes the place of
+/// what there is, and the first search does not have to do it while somebody waits.
+pub(super) async fn warm(
+    database: &Database,
+    collection: &Arc<Collection>,
+    merged: &Merged,
+    pool: &Pool,
+) -> Result<()> {
+    if merged.entries.is_empty() || !database.data.is_local() {
+        return Ok(());
+    }
+    let file = |(path, entry): &(String, FileEntry)| File {
+        path: path.as_str().into(),
+        entry: entry.clone(),
+        created: Revision::ZERO,
+        modified: Revision::ZERO,
+    };
+    let fragment = Arc::new(Fragment::new(merged.id, merged.entries.iter().map(file).collect()));
+    let fields: Vec<FieldId> = collection.record()?.schema.vector_fields().map(|field| field.id).collect();
+    let reader = database.readers.open_uncommitted(collection, &fragment, fields.iter().copied()).await?;
+    let reader = Arc::new(reader);
+    for field in fields {
+        for batch in 0..reader.batch_count() {
+            let reader = reader.clone();
+            pool.run(move || reader.column_once(field, batch).map(drop)).await??;
+        }
+    }
+    Ok(())
 }
 
 /// What is wrong with reading an input: with the store, or with the input for good.

@@ -107,6 +107,11 @@ impl Readers {
         }
     }
 
+    /// Drops what is kept of a fragment that was not committed.
+    pub fn forget(&self, fragment: FragmentId) {
+        self.files.retain(|(kept, _), _| *kept != fragment);
+    }
+
     /// Drops what is kept of fragments that no reader can ask for any more, so that their disk space is given back.
     pub fn retain(&self, fragments: &HashSet<FragmentId>) {
         self.files.retain(|(fragment, _), _| fragments.contains(fragment));
