@@ -41,7 +41,10 @@ impl Shared {
     pub(super) async fn precedence<T>(&self, call: &mut Call<T>) -> WireResult<Precedence> {
         let client = call.client;
         let (turn, front) = in_order(call, self.ingest.turn_if_any(client)).await;
-        Ok(Precedence { turn: turn?, _front: front })
+        let turn = turn?;
+        // With a turn its client's next calls wait for that, and other clients for nothing.
+        let front = front.filter(|_| turn.is_none());
+        Ok(Precedence { turn, _front: front })
     }
 }
 

@@ -322,6 +322,22 @@ async fn a_cancelled_call_lets_the_others_pass() {
     assert_eq!(node.rows(FILMS).await, [(3, 0)]);
 }
 
+/// A change of a client that has a session is waited for by that client alone.
+#[tokio::test]
+async fn a_change_in_a_session_keeps_no_other_client_of_the_connection_waiting() {
+    let (node, mut wire) = films().await;
+    wire.insert(1).written().await;
+    node.meta.stop_at(MetaCall::Commit);
+    let created = wire.call("CreateCollection", &create("more"));
+    node.meta.stopped().await;
+    let behind = wire.insert(2);
+    wire.identifier = node.ingest.new_identifier();
+    wire.insert(3).written().await;
+    node.meta.resume();
+    created.changed().await;
+    behind.written().await;
+}
+
 /// Clients that share a connection are in line for as long as it takes to ask for their turn.
 #[tokio::test]
 async fn a_flush_keeps_no_other_client_of_the_connection_waiting() {
