@@ -14,7 +14,7 @@ mod metrics;
 mod store;
 
 pub use error::{Error, Result};
-pub use format::column::{BATCH_ROWS, ColumnFile, ColumnWriter};
+pub use format::column::{BATCH_ROWS, ColumnFile, ColumnWriter, Out};
 pub use format::delete_log::DeleteLog;
 pub use format::key::{KeyColumnWriter, KeyIndex, KeyRange, write_key_column};
 pub use format::{EncodedFile, FileInfo};

@@ -99,16 +99,16 @@ pub(super) async fn execute(
                                 Error::Table(error) => unreadable(id_of[input], error),
                                 error => error,
                             })?;
-                            if let Some(column) = column {
-                                encoder.push(&column)?;
-                            }
                             next = Some((input, batch + 1));
+                            let Some(column) = column else { continue };
                             if file.writes_here() {
                                 // And so at this thread's priority.
-                                file.write_here(encoder.encoded())?;
-                                encoder.clear_encoded();
-                            } else if !encoder.encoded().is_empty() {
-                                unwritten = Some(encoder.take_encoded());
+                                encoder.push_into(&column, &mut |bytes| file.write_here(bytes))?;
+                            } else {
+                                encoder.push(&column)?;
+                                unwritten = Some(encoder.take_encoded()).filter(|bytes| !bytes.is_empty());
+                            }
+                            if unwritten.is_some() {
                                 break;
                             }
                         } else {

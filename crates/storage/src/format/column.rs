@@ -31,7 +31,7 @@ mod reader;
 mod writer;
 
 pub use reader::ColumnFile;
-pub use writer::ColumnWriter;
+pub use writer::{ColumnWriter, Out};
 
 /// Rows of every record batch but the last. 16,384 rows of 768 floats are 48 MiB: large enough that per-batch costs
 /// vanish, small enough that a lookup in a compressed column unpacks little.

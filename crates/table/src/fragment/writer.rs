@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use arrow_array::{ArrayRef, RecordBatch};
 use bytes::Bytes;
-use redkite_storage::{ColumnWriter, DeleteLog, EncodedFile, KeyColumnWriter, KeyRange};
+use redkite_storage::{ColumnWriter, DeleteLog, EncodedFile, KeyColumnWriter, KeyRange, Out};
 use redkite_types::{ClusterId, CommitId, Field, FragmentId, Key, NodeId, Revision, Schema};
 use roaring::RoaringBitmap;
 
@@ -133,27 +133,20 @@ impl FileEncoder {
         Ok(())
     }
 
+    /// Appends rows, and hands what is encoded to `out`, in pieces; what columns of fixed width hold goes there uncopied.
+    pub fn push_into(&mut self, column: &ArrayRef, out: &mut Out<'_>) -> Result<()> {
+        match &mut self.0 {
+            ColumnEncoder::Plain(writer) => writer.push_into(column, out)?,
+            ColumnEncoder::Key(writer) => writer.push_into(column, out)?,
+        }
+        Ok(())
+    }
+
     /// What was encoded since it was asked last, for writing it out at once. Empty if no batch became whole.
     pub fn take_encoded(&mut self) -> Bytes {
         match &mut self.0 {
             ColumnEncoder::Plain(writer) => writer.take_encoded(),
             ColumnEncoder::Key(writer) => writer.take_encoded(),
-        }
-    }
-
-    /// The bytes that [`FileEncoder::take_encoded`] would take.
-    pub fn encoded(&self) -> &[u8] {
-        match &self.0 {
-            ColumnEncoder::Plain(writer) => writer.encoded(),
-            ColumnEncoder::Key(writer) => writer.encoded(),
-        }
-    }
-
-    /// After those were written out: as taking them, but their memory is used for what is encoded next.
-    pub fn clear_encoded(&mut self) {
-        match &mut self.0 {
-            ColumnEncoder::Plain(writer) => writer.clear_encoded(),
-            ColumnEncoder::Key(writer) => writer.clear_encoded(),
         }
     }
 

@@ -83,7 +83,8 @@ proptest! {
         let arrays: Vec<ArrayRef> =
             pushes.iter().enumerate().map(|(seed, (rows, _))| sample(data_type, *rows, true, seed)).collect();
         let whole = encode(data_type, true, &arrays);
-        check_pieces(data_type, &arrays, &whole, |push| pushes[push].1);
+        check_pieces((data_type, true), &arrays, &whole, |_| false, |push| pushes[push].1);
+        check_pieces((data_type, true), &arrays, &whole, |push| pushes[push].1, |_| false);
     }
 }
 
@@ -146,22 +147,31 @@ fn the_same_rows_give_the_same_bytes() {
     assert_eq!(bytes(), bytes());
 }
 
-/// Encodes `arrays`, taking what is encoded after the pushes that `taken_after` says, and checks that the pieces make the
-/// file `whole`.
-fn check_pieces(data_type: DataType, arrays: &[ArrayRef], whole: &EncodedFile, taken_after: impl Fn(usize) -> bool) {
-    let mut writer = ColumnWriter::new(&field(data_type, true)).unwrap();
+/// Encodes `arrays`, with the pushes that `into` says handing out what they encode, taking it after those that `taken_after`
+/// says, and checks that the pieces make the file `whole`.
+fn check_pieces(
+    (data_type, nullable): (DataType, bool),
+    arrays: &[ArrayRef],
+    whole: &EncodedFile,
+    into: impl Fn(usize) -> bool,
+    taken_after: impl Fn(usize) -> bool,
+) {
+    let mut writer = ColumnWriter::new(&field(data_type, nullable)).unwrap();
     let mut pieces = Vec::new();
     for (push, array) in arrays.iter().enumerate() {
-        writer.push(array).unwrap();
+        if into(push) {
+            let mut out = |bytes: &[u8]| {
+                assert!(!bytes.is_empty());
+                pieces.extend_from_slice(bytes);
+                Ok(())
+            };
+            writer.push_into(array, &mut out).unwrap();
+        } else {
+            writer.push(array).unwrap();
+        }
         if taken_after(push) {
-            // Either way of writing out what there is.
-            if push % 2 == 0 {
-                pieces.extend_from_slice(&writer.take_encoded());
-            } else {
-                pieces.extend_from_slice(writer.encoded());
-                writer.clear_encoded();
-            }
-            assert!(writer.encoded().is_empty() && writer.take_encoded().is_empty(), "taken twice");
+            pieces.extend_from_slice(&writer.take_encoded());
+            assert!(writer.take_encoded().is_empty(), "taken twice");
         }
     }
     let rest = writer.finish().unwrap();
@@ -181,15 +191,18 @@ fn the_pieces_taken_are_the_file() {
         &[BATCH_ROWS - 1, 1, 1],
         &[5, 2 * BATCH_ROWS + 7, 0, BATCH_ROWS - 20, 40, BATCH_ROWS],
     ];
-    for data_type in every_type() {
+    for kind in every_type().into_iter().flat_map(|data_type| [(data_type, false), (data_type, true)]) {
         for sizes in sizes {
+            let (data_type, nullable) = kind;
             let arrays: Vec<ArrayRef> =
-                sizes.iter().enumerate().map(|(seed, rows)| sample(data_type, *rows, true, seed)).collect();
-            let whole = encode(data_type, true, &arrays);
+                sizes.iter().enumerate().map(|(seed, rows)| sample(data_type, *rows, nullable, seed)).collect();
+            let whole = encode(data_type, nullable, &arrays);
             assert_eq!(whole.size, whole.bytes.len() as u64);
-            check_pieces(data_type, &arrays, &whole, |_| true);
-            check_pieces(data_type, &arrays, &whole, |push| push % 2 == 1);
-            check_pieces(data_type, &arrays, &whole, |push| push == 1);
+            check_pieces(kind, &arrays, &whole, |_| false, |_| true);
+            check_pieces(kind, &arrays, &whole, |_| false, |push| push % 2 == 1);
+            check_pieces(kind, &arrays, &whole, |_| true, |_| false);
+            check_pieces(kind, &arrays, &whole, |push| push % 2 == 1, |push| push == 1);
+            check_pieces(kind, &arrays, &whole, |push| push % 3 == 0, |push| push % 3 == 1);
         }
     }
 }

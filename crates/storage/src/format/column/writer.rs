@@ -8,6 +8,7 @@ use arrow_ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteOptions, St
 use arrow_schema::{ArrowError, Schema, SchemaRef};
 use bytes::Bytes;
 use crc32fast::Hasher;
+use plain::PlainBatch;
 use redkite_types::Field;
 
 use super::footer::{BatchBlock, Footer, SectionBlock};
@@ -18,11 +19,18 @@ use crate::format::EncodedFile;
 use crate::format::little_endian::u32_at;
 use crate::{Error, Result};
 
+/// Bytes of which smaller pieces are gathered before they are handed out.
+pub const PIECE_BYTES: usize = 256 << 10;
+
+/// Takes the bytes of a file, a piece at a time.
+pub type Out<'o> = dyn FnMut(&[u8]) -> Result<()> + 'o;
+
 /// Collects one column and encodes it as a column file.
 ///
 /// Arrays of any length may be pushed; they are cut into batches of [`BATCH_ROWS`] and encoded as soon as one is whole.
 /// Held are the rows of at most one batch, as slices that keep the arrays they were pushed in, and what was encoded since
-/// [`ColumnWriter::take_encoded`] was called last. Besides that each batch costs some 40 bytes for the footer.
+/// [`ColumnWriter::take_encoded`] was called last; with [`ColumnWriter::push_into`] no more than [`PIECE_BYTES`] of what was
+/// encoded, columns of variable width or with nulls aside. Besides that each batch costs some 40 bytes for the footer.
 pub struct ColumnWriter {
     name: String,
     schema: SchemaRef,
@@ -75,6 +83,16 @@ impl ColumnWriter {
 
     /// Appends the rows of `array`, which must have the Arrow type of the field.
     pub fn push(&mut self, array: &ArrayRef) -> Result<()> {
+        self.push_with(array, None)
+    }
+
+    /// As [`ColumnWriter::push`], and hands what is encoded to `out`, in pieces, straight from the arrays where they are plain:
+    /// these pieces in order, then the bytes of the finished file, are the file.
+    pub fn push_into(&mut self, array: &ArrayRef, out: &mut Out<'_>) -> Result<()> {
+        self.push_with(array, Some(out))
+    }
+
+    fn push_with(&mut self, array: &ArrayRef, mut out: Option<&mut Out<'_>>) -> Result<()> {
         let field = self.schema.field(0);
         if array.data_type() != field.data_type() {
             let detail = format!("pushed {} into a column of {}", array.data_type(), field.data_type());
@@ -95,7 +113,10 @@ impl ColumnWriter {
             self.pending_rows += count;
             from += count;
             if self.pending_rows == BATCH_ROWS {
-                self.put_batch()?;
+                match &mut out {
+                    None => self.put_batch()?,
+                    Some(out) => self.put_batch_into(out)?,
+                }
             }
         }
         Ok(())
@@ -109,19 +130,6 @@ impl ColumnWriter {
         // Every part is sealed as soon as it is appended, so all of the piece is in the checksum.
         self.hashed = 0;
         Bytes::from(piece)
-    }
-
-    /// The bytes that [`ColumnWriter::take_encoded`] would take.
-    pub fn encoded(&self) -> &[u8] {
-        self.stream.get_ref()
-    }
-
-    /// After those were written out: as taking them, but their memory is used for what is encoded next.
-    pub fn clear_encoded(&mut self) {
-        let encoded = self.stream.get_mut();
-        self.taken += encoded.len();
-        encoded.clear();
-        self.hashed = 0;
     }
 
     /// Ends the file: what was not taken of it, with size and checksum of the whole.
@@ -165,25 +173,74 @@ impl ColumnWriter {
         let wrong = |error: ArrowError| Error::misuse(&self.name, error.to_string());
         let (pending, rows) = (std::mem::take(&mut self.pending), std::mem::take(&mut self.pending_rows));
         let (offset, start) = (self.position(), self.stream.get_ref().len());
-        match plain::values_of(&pending) {
-            Some(values) => plain::put_batch(self.stream.get_mut(), self.schema.field(0).data_type(), rows, &values),
-            None => {
-                let array = match &pending[..] {
-                    [only] => only.clone(),
-                    several => {
-                        let parts: Vec<&dyn Array> = several.iter().map(|array| array.as_ref()).collect();
-                        arrow_select::concat::concat(&parts).map_err(wrong)?
-                    }
-                };
-                let batch = RecordBatch::try_new(self.schema.clone(), vec![array]).map_err(wrong)?;
-                self.stream.write(&batch).map_err(wrong)?;
-            }
+        if let Some(values) = plain::values_of(&pending) {
+            let batch = PlainBatch::new(self.schema.field(0).data_type(), rows, &values);
+            self.stream.get_mut().reserve(batch.message_len() + batch.body_len());
+            batch.parts().for_each(|part| self.put(part));
+            let (message_len, body_len) = (batch.message_len(), batch.body_len());
+            let crc32 = self.seal_part();
+            self.batches.push(BatchBlock { offset, message_len, body_len, crc32 });
+            return Ok(());
         }
+        let array = match &pending[..] {
+            [only] => only.clone(),
+            several => {
+                let parts: Vec<&dyn Array> = several.iter().map(|array| array.as_ref()).collect();
+                arrow_select::concat::concat(&parts).map_err(wrong)?
+            }
+        };
+        let batch = RecordBatch::try_new(self.schema.clone(), vec![array]).map_err(wrong)?;
+        self.stream.write(&batch).map_err(wrong)?;
         let written = &self.stream.get_ref()[start..];
         let message_len = u32_at(written, CONTINUATION.len()).map_or(0, |len| len as usize + 8);
         let body_len = written.len() - message_len;
         let crc32 = self.seal_part();
         self.batches.push(BatchBlock { offset, message_len, body_len, crc32 });
+        Ok(())
+    }
+
+    /// Encodes the pending rows as one batch, and hands it out with all that was encoded before.
+    fn put_batch_into(&mut self, out: &mut Out<'_>) -> Result<()> {
+        let Some(values) = plain::values_of(&self.pending) else {
+            self.put_batch()?;
+            return self.hand_out(out);
+        };
+        let rows = std::mem::take(&mut self.pending_rows);
+        self.pending.clear();
+        let offset = self.position();
+        let batch = PlainBatch::new(self.schema.field(0).data_type(), rows, &values);
+        let (message_len, body_len) = (batch.message_len(), batch.body_len());
+        let mut part = Hasher::new();
+        for bytes in batch.parts() {
+            part.update(bytes);
+            if bytes.len() < PIECE_BYTES {
+                self.put(bytes);
+            } else {
+                self.hand_out(out)?;
+                out(bytes)?;
+                self.taken += bytes.len();
+            }
+            if self.stream.get_ref().len() >= PIECE_BYTES {
+                self.hand_out(out)?;
+            }
+        }
+        // All of it is in the checksum, whatever of it is still here.
+        self.crc.combine(&part);
+        self.hashed = self.stream.get_ref().len();
+        self.batches.push(BatchBlock { offset, message_len, body_len, crc32: part.finalize() });
+        Ok(())
+    }
+
+    /// Hands out what was encoded and is still here. The memory is used again.
+    fn hand_out(&mut self, out: &mut Out<'_>) -> Result<()> {
+        let encoded = self.stream.get_mut();
+        if encoded.is_empty() {
+            return Ok(());
+        }
+        out(encoded)?;
+        self.taken += encoded.len();
+        encoded.clear();
+        self.hashed = 0;
         Ok(())
     }
 

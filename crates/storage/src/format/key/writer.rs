@@ -11,7 +11,7 @@ use super::range::KeyRange;
 use super::sorted::{KeyRef, check_texts_len, encode_ints, encode_texts};
 use super::{FILTER_SECTION, INDEX_SECTION};
 use crate::format::EncodedFile;
-use crate::format::column::ColumnWriter;
+use crate::format::column::{ColumnWriter, Out};
 use crate::{Error, Result};
 
 /// Collects the primary key column and encodes it with its key sections.
@@ -45,6 +45,16 @@ impl KeyColumnWriter {
     /// Appends the keys of `array`.
     pub fn push(&mut self, array: &ArrayRef) -> Result<()> {
         self.column.push(array)?;
+        self.collect(array)
+    }
+
+    /// As [`ColumnWriter::push_into`].
+    pub fn push_into(&mut self, array: &ArrayRef, out: &mut Out<'_>) -> Result<()> {
+        self.column.push_into(array, out)?;
+        self.collect(array)
+    }
+
+    fn collect(&mut self, array: &ArrayRef) -> Result<()> {
         match &mut self.keys {
             Collected::Ints(keys) => {
                 let array = array.as_primitive::<Int64Type>();
@@ -68,16 +78,6 @@ impl KeyColumnWriter {
     /// As [`ColumnWriter::take_encoded`]. The key sections come at the end, with [`KeyColumnWriter::finish`].
     pub fn take_encoded(&mut self) -> Bytes {
         self.column.take_encoded()
-    }
-
-    /// As [`ColumnWriter::encoded`].
-    pub fn encoded(&self) -> &[u8] {
-        self.column.encoded()
-    }
-
-    /// As [`ColumnWriter::clear_encoded`].
-    pub fn clear_encoded(&mut self) {
-        self.column.clear_encoded();
     }
 
     /// Ends the file: what was not taken of it, with size and checksum of the whole. The range is none if no key was

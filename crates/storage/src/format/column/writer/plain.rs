@@ -33,24 +33,48 @@ fn values(array: &dyn Array) -> Option<Buffer> {
     }
 }
 
-/// Appends a batch of `rows` rows of type `data_type` to `out`, where it starts at a multiple of [`BODY_ALIGNMENT`].
-pub(super) fn put_batch(out: &mut Vec<u8>, data_type: &DataType, rows: usize, values: &[Buffer]) {
-    let bytes: usize = values.iter().map(Buffer::len).sum();
-    let body_len = bytes.next_multiple_of(BODY_ALIGNMENT);
-    let message = message(data_type, rows, bytes, body_len);
-    let message_len = (CONTINUATION.len() + 4 + message.len()).next_multiple_of(BODY_ALIGNMENT);
-    let start = out.len();
-    out.reserve(message_len + body_len);
-    out.extend_from_slice(&CONTINUATION);
-    out.extend_from_slice(&((message_len - CONTINUATION.len() - 4) as u32).to_le_bytes());
-    out.extend_from_slice(&message);
-    out.resize(start + message_len, 0);
-    values.iter().for_each(|values| out.extend_from_slice(values));
-    out.resize(start + message_len + body_len, 0);
+/// A batch in the parts it is written in: the message, the values of each array, the padding.
+pub(super) struct PlainBatch<'v> {
+    message: Vec<u8>,
+    values: &'v [Buffer],
+    padding: usize,
 }
 
-/// The flatbuffer of the batch.
-fn message(data_type: &DataType, rows: usize, bytes: usize, body_len: usize) -> Vec<u8> {
+impl<'v> PlainBatch<'v> {
+    /// A batch of `rows` rows of type `data_type`, to be written where it starts at a multiple of [`BODY_ALIGNMENT`].
+    pub(super) fn new(data_type: &DataType, rows: usize, values: &'v [Buffer]) -> Self {
+        let bytes: usize = values.iter().map(Buffer::len).sum();
+        let body_len = bytes.next_multiple_of(BODY_ALIGNMENT);
+        let flatbuffer = flatbuffer(data_type, rows, bytes, body_len);
+        let message_len = (CONTINUATION.len() + 4 + flatbuffer.len()).next_multiple_of(BODY_ALIGNMENT);
+        let mut message = Vec::with_capacity(message_len);
+        message.extend_from_slice(&CONTINUATION);
+        message.extend_from_slice(&((message_len - CONTINUATION.len() - 4) as u32).to_le_bytes());
+        message.extend_from_slice(&flatbuffer);
+        message.resize(message_len, 0);
+        Self { message, values, padding: body_len - bytes }
+    }
+
+    /// Bytes of the message.
+    pub(super) fn message_len(&self) -> usize {
+        self.message.len()
+    }
+
+    /// Bytes of the body.
+    pub(super) fn body_len(&self) -> usize {
+        self.values.iter().map(Buffer::len).sum::<usize>() + self.padding
+    }
+
+    /// Its bytes, in order.
+    pub(super) fn parts(&self) -> impl Iterator<Item = &[u8]> {
+        const ZEROS: [u8; BODY_ALIGNMENT] = [0; BODY_ALIGNMENT];
+        let values = self.values.iter().map(Buffer::as_slice);
+        std::iter::once(&self.message[..]).chain(values).chain(std::iter::once(&ZEROS[..self.padding]))
+    }
+}
+
+/// The flatbuffer of the message.
+fn flatbuffer(data_type: &DataType, rows: usize, bytes: usize, body_len: usize) -> Vec<u8> {
     // Of each level the number of values, of which none is null, and a bitmap of those that are, of no bytes.
     let (mut nodes, mut places) = (vec![FieldNode::new(rows as i64, 0)], vec![BufferPlace::new(0, 0)]);
     let (mut level, mut length) = (data_type, rows);
@@ -99,9 +123,11 @@ mod tests {
         let mut arrow = StreamWriter::try_new_with_options(Vec::new(), &schema, IpcWriteOptions::default()).unwrap();
         arrow.get_mut().clear();
         arrow.write(&RecordBatch::try_new(schema, vec![whole]).unwrap()).unwrap();
-        let mut ours = Vec::new();
-        put_batch(&mut ours, &data_type, rows, &values_of(arrays).unwrap());
+        let values = values_of(arrays).unwrap();
+        let batch = PlainBatch::new(&data_type, rows, &values);
+        let ours: Vec<u8> = batch.parts().flatten().copied().collect();
         assert_eq!(&ours, arrow.get_ref(), "{data_type} {rows}");
+        assert_eq!(batch.message_len() + batch.body_len(), ours.len());
     }
 
     fn vectors(count: usize) -> ArrayRef {
