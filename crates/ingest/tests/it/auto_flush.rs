@@ -341,3 +341,75 @@ impl Recorder for Counters {
         Histogram::noop()
     }
 }
+
+/// A node whose first write is held up at its commit, and three more clients whose writes wait to be published together.
+async fn a_group() -> (Node, Vec<tokio::task::JoinHandle<Result<redkite_ingest::WriteReport, Error>>>) {
+    let node = node(IngestOptions { flush_interval: Duration::ZERO, ..on() }).await;
+    node.meta.stop_at(Call::Commit);
+    let mut writes = Vec::new();
+    for key in 0..4 {
+        let client = node.client();
+        writes.push(tokio::spawn(async move { client.write(FILMS, &Write::Insert(vec![(key, key)])).await }));
+        if key == 0 {
+            node.meta.stopped().await;
+        }
+    }
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
+    }
+    assert!(writes.iter().all(|write| !write.is_finished()));
+    (node, writes)
+}
+
+#[tokio::test(start_paused = true)]
+async fn writes_of_a_group_become_visible_together_each_of_them_whole() {
+    let (node, writes) = a_group().await;
+    node.meta.stop_never();
+    node.meta.resume();
+    let mut revisions = Vec::new();
+    for write in writes {
+        revisions.push(write.await.unwrap().unwrap().revision.unwrap());
+    }
+    assert!(revisions[0] < revisions[1] && revisions[1..].iter().all(|revision| *revision == revisions[1]));
+    assert_eq!((node.rows(FILMS).await.len(), node.fragments(FILMS).await), (4, 2));
+}
+
+/// A store that does not answer has failed for all of them: asking it again for each would only add to its need.
+#[tokio::test(start_paused = true)]
+async fn a_group_that_meets_a_store_in_need_fails_as_one() {
+    let (node, writes) = a_group().await;
+    node.meta.fail_always(Call::Commit, Fault::Refused);
+    node.meta.stop_never();
+    node.meta.resume();
+    let mut writes = writes.into_iter();
+    // Its commit was on its way already.
+    writes.next().unwrap().await.unwrap().unwrap();
+    let before = node.meta.count(Call::Commit);
+    for write in writes {
+        let error = write.await.unwrap().unwrap_err();
+        assert!(matches!(&error, Error::Shared { .. }), "{error:?}");
+        assert_eq!(error.kind(), redkite_types::ErrorKind::Unavailable);
+    }
+    let tried = node.meta.count(Call::Commit) - before;
+    node.meta.recover();
+    let (alone, client) = (node.meta.count(Call::Commit), node.client());
+    node.meta.fail_always(Call::Commit, Fault::Refused);
+    client.write(FILMS, &Write::Insert(vec![(9, 9)])).await.unwrap_err();
+    assert!(tried <= node.meta.count(Call::Commit) - alone, "{tried} tries for three blocks");
+    node.meta.recover();
+    client.write(FILMS, &Write::Insert(vec![(8, 8)])).await.unwrap();
+    assert_eq!(node.rows(FILMS).await, [(0, 0), (8, 8)]);
+}
+
+/// What is wrong with one block, or with the collection, is told to each by itself.
+#[tokio::test(start_paused = true)]
+async fn a_group_into_a_dropped_collection_fails_one_by_one() {
+    let (node, writes) = a_group().await;
+    node.database.drop_collection(FILMS).await.unwrap();
+    node.meta.stop_never();
+    node.meta.resume();
+    for write in writes {
+        let error = write.await.unwrap().unwrap_err();
+        assert!(matches!(error, Error::CollectionDropped { .. } | Error::Discarded { .. }), "{error:?}");
+    }
+}
