@@ -383,3 +383,33 @@ async fn a_pin_and_a_rising_horizon_never_both_win() {
         }
     }
 }
+
+/// A node lets the metadata store forget its history, after a while; what can be read of the past does not depend on it.
+#[tokio::test(start_paused = true)]
+async fn the_history_of_the_metadata_is_forgotten() {
+    use redkite_jobs::{Maintenance, MaintenanceOptions};
+    use redkite_meta::{KeyRange, RangeRequest};
+    let stores = Stores::new().await;
+    let node = scene(&stores).await;
+    let past = node.database.newest().revision;
+    let rows = node.rows(FILMS).await;
+    let range = async |revision: Revision| {
+        let request = RangeRequest::new(KeyRange::Prefix("/u/".into())).at(revision);
+        stores.meta.range(request).await
+    };
+    let mut options = MaintenanceOptions::default();
+    options.merge.enabled = false;
+    options.collect.enabled = false;
+    let maintenance = Maintenance::start(node.database.clone(), options).unwrap();
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    flush(&node, DeleteKeys(vec![1])).await;
+    let newest = node.database.newest().revision;
+    tokio::time::sleep(Duration::from_secs(150)).await;
+    range(past).await.expect("watchers that fell behind a little find what they need");
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    let forgotten = range(Revision(past.0 - 1)).await.unwrap_err();
+    assert!(matches!(forgotten, redkite_meta::Error::Compacted { .. }), "{forgotten}");
+    range(newest).await.unwrap();
+    assert_eq!(rows_as_of(&node, FILMS, past).await.unwrap(), rows);
+    maintenance.stop().await;
+}
