@@ -65,9 +65,11 @@ async fn publish_with(
         let (commit, entries) =
             plan(database, &collection, &inputs, merged, deleted, commit_id, intents, written).await?;
         step("merge-before-commit")?;
+        written.sent();
         let revision = match database.committer.commit(&commit).await {
             Ok(CommitResult::Committed(revision)) => revision,
             Ok(CommitResult::Lost { revision, floor }) => {
+                written.settled();
                 if merged.made < floor {
                     // What was written may be collected by now. Planned again it is written again.
                     return Ok(Next::Overtaken);
@@ -78,7 +80,10 @@ async fn publish_with(
                 }
                 continue;
             }
-            Ok(CommitResult::Aborted | CommitResult::NameTaken(..)) => continue,
+            Ok(CommitResult::Aborted | CommitResult::NameTaken(..)) => {
+                written.settled();
+                continue;
+            }
             Err(redkite_table::Error::OutcomeUnknown { id, detail }) => match settle(database, id).await {
                 Some(revision) => revision,
                 // Whichever way it ends, it is one atom; the next plan sees what became of it.
@@ -89,6 +94,7 @@ async fn publish_with(
         for (path, _) in &entries {
             written.committed(&database.object_path(&collection.segment, path));
         }
+        written.settled();
         step("merge-after-commit")?;
         database.at_least(revision).await?;
         let report = MergeReport { revision, inputs: inputs.len(), rows: merged.rows, bytes: merged.bytes };
