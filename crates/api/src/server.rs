@@ -2,7 +2,8 @@
 //!
 //! Flow: `incoming` accepts, asks the [`AcceptPolicy`] before a byte is read and wraps the socket in a
 //! [`ClientStream`]; hyper runs in one task per connection; `arrivals` keeps the order of its calls; `dispatch` sends each
-//! request to the gRPC service or to the HTTP router, in a task of its own.
+//! request to the gRPC service or to the HTTP router. Those of HTTP/2 run in tasks of their own, those of HTTP/1 in that of
+//! their connection, which carries one at a time.
 //!
 //! Invariants: every request carries a [`ConnectionInfo`] in its extensions, and one that may change something its place
 //! among those of its connection; [`ConnectionEvents::on_disconnect`] is called exactly once per connection, when its socket

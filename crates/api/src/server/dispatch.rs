@@ -105,7 +105,7 @@ async fn answer_http(mut http: Router, request: Request<Body>, path: String, run
 }
 
 /// gRPC needs HTTP/2; the same content type over HTTP/1 is just an odd HTTP request.
-fn is_grpc(request: &Request<Body>) -> bool {
+pub(super) fn is_grpc<B>(request: &Request<B>) -> bool {
     request.version() == Version::HTTP_2
         && request
             .headers()

@@ -66,24 +66,24 @@ fn consistency_level(level: i32) -> WireResult<i32> {
 }
 
 pub(super) async fn drop(shared: &Shared, mut call: Call<wire::DropCollectionRequest>) -> WireResult<Status> {
-    let mut precedence = shared.precedence(&mut call).await?;
+    let precedence = shared.precedence(&mut call).await?;
     shared.check_database(&call.metadata, &call.message.db_name)?;
     let (name, client) = (call.message.collection_name, call.client);
     refuse_past(&name)?;
     let (database, ingest) = (shared.database.clone(), shared.ingest.clone());
     to_the_end(async move {
-        let id = database.newest().name_record(&name)?.map(|record| record.id);
+        // The whole of it, and to the end: naming a part alone would take no more than that along.
+        let mut precedence = precedence;
         // Dropping what is not there is success, as in Milvus.
-        database.drop_collection(&name).await?;
-        match (precedence.turn.as_mut(), id) {
-            (Some(turn), Some(id)) => turn.discard(id),
-            // The client may have a session by now, if it does not keep to one connection.
-            (None, Some(id)) => {
+        let (Some(id), _) = database.drop_collection(&name).await? else { return Ok(success()) };
+        match &mut precedence.turn {
+            Some(turn) => turn.discard(id),
+            // By another connection the client may have got a session meanwhile.
+            None => {
                 if let Err(error) = ingest.dropped(client, id).await {
                     tracing::debug!(%error, "operations on a dropped collection stay until they are flushed, and fail then");
                 }
             }
-            (_, None) => {}
         }
         Ok(success())
     })

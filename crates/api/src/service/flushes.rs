@@ -38,15 +38,17 @@ fn timestamp(flushed: Flushed) -> u64 {
     flushed.revision.0.unsigned_abs()
 }
 
-/// A flush that was answered is done. Asked with a flush's name, the outcome of that one, which is final.
+/// A flush that was answered is done. Asked with a flush's name, the outcome of that one, which is final; a flush that the
+/// client sent before is waited for, as the answer would keep it from ever committing.
 pub(super) async fn state(
     shared: &Shared,
-    call: Call<wire::GetFlushStateRequest>,
+    mut call: Call<wire::GetFlushStateRequest>,
 ) -> WireResult<wire::GetFlushStateResponse> {
-    if let Some(name) = flush_name(&call.metadata)?
-        && !shared.ingest.flush_outcome(&name).await?
-    {
-        return Err(WireError::Unexpected { what: redkite_ingest::Error::FlushNotCommitted.to_string() });
+    if let Some(name) = flush_name(&call.metadata)? {
+        let _precedence = shared.precedence(&mut call).await?;
+        if !shared.ingest.flush_outcome(&name).await? {
+            return Err(WireError::Unexpected { what: redkite_ingest::Error::FlushNotCommitted.to_string() });
+        }
     }
     Ok(wire::GetFlushStateResponse { flushed: true, ..Default::default() })
 }

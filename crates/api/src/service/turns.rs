@@ -28,45 +28,47 @@ impl Shared {
     /// The client's turn, to flush.
     pub(super) async fn turn<T>(&self, call: &mut Call<T>) -> WireResult<Turn> {
         let client = call.client;
-        Ok(in_order(call, self.ingest.turn(client)).await.0?)
+        Ok(in_order(call, self.ingest.turn(client)).await?)
     }
 
     /// The client's turn, to write.
     pub(super) async fn turn_to_write<T: Message>(&self, call: &mut Call<T>) -> WireResult<Turn> {
         let (client, bytes) = (call.client, call.message.encoded_len());
-        Ok(in_order(call, self.ingest.turn_to_write(client, bytes)).await.0?)
+        Ok(in_order(call, self.ingest.turn_to_write(client, bytes)).await?)
     }
 
-    /// What a change of the catalog keeps until it has taken effect.
+    /// What a change of the catalog keeps until it has taken effect. Until it is known whether the client has a session,
+    /// every call that came later on the connection waits.
     pub(super) async fn precedence<T>(&self, call: &mut Call<T>) -> WireResult<Precedence> {
-        let client = call.client;
-        let (turn, front) = in_order(call, self.ingest.turn_if_any(client)).await;
-        let turn = turn?;
+        let front = reached(call).await;
+        let turn = self.ingest.turn_if_any(call.client).await?;
         // With a turn its client's next calls wait for that, and other clients for nothing.
         let front = front.filter(|_| turn.is_none());
         Ok(Precedence { turn, _front: front })
     }
 }
 
-/// Joins the line that `turn` waits in when all calls before have joined theirs, and lets the next one follow at once. If
-/// there was nothing to wait for, the caller gets the front of the connection's line to decide when the next one follows.
-async fn in_order<T, R>(call: &mut Call<T>, turn: impl Future<Output = R>) -> (R, Option<Front>) {
-    let front = match call.place.take() {
+/// Waits until the calls that arrived before have let this one pass.
+async fn reached<T>(call: &mut Call<T>) -> Option<Front> {
+    match call.place.take() {
         Some(place) => Some(place.reached().await),
         // Only where a test calls the handlers directly.
         None => None,
-    };
+    }
+}
+
+/// Joins the line that `turn` waits in when all calls before have joined theirs, and lets the next one follow at once.
+async fn in_order<T, R>(call: &mut Call<T>, turn: impl Future<Output = R>) -> R {
+    let front = reached(call).await;
     // A turn is in line from its first poll on, which must not be put off by a task that has worked for long enough.
     let mut turn = pin!(turn);
     let first = {
         let mut first = pin!(coop::unconstrained(turn.as_mut()));
         poll_fn(|cx| Poll::Ready(first.as_mut().poll(cx))).await
     };
+    drop(front);
     match first {
-        Poll::Ready(turn) => (turn, front),
-        Poll::Pending => {
-            drop(front);
-            (turn.await, None)
-        }
+        Poll::Ready(turn) => turn,
+        Poll::Pending => turn.await,
     }
 }

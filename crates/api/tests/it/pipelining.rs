@@ -8,11 +8,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::FutureExt;
 use prost::Message;
 use redkite_api::proto::common::{KeyValuePair, Status};
 use redkite_api::proto::milvus::{
-    CreateCollectionRequest, DeleteRequest, DropCollectionRequest, FlushRequest, FlushResponse, GetVersionRequest,
-    GetVersionResponse, InsertRequest, MutationResult,
+    CreateCollectionRequest, DeleteRequest, DropCollectionRequest, FlushRequest, FlushResponse, GetFlushStateRequest,
+    GetFlushStateResponse, GetVersionRequest, GetVersionResponse, InsertRequest, MutationResult,
 };
 use redkite_api::proto::schema::field_data::Field as Column;
 use redkite_api::proto::schema::scalar_field::Data as Scalars;
@@ -75,16 +76,16 @@ impl Wire {
 
     /// Sends the headers.
     fn begin(&mut self, method: &str) -> Begun {
-        self.begin_within(method, None)
+        self.begin_with(method, &[])
     }
 
-    fn begin_within(&mut self, method: &str, timeout: Option<&str>) -> Begun {
+    fn begin_with(&mut self, method: &str, metadata: &[(&str, &str)]) -> Begun {
         let mut request = http::Request::post(format!("http://x/milvus.proto.milvus.MilvusService/{method}"))
             .header("content-type", "application/grpc")
             .header("te", "trailers")
             .header("identifier", self.identifier);
-        if let Some(timeout) = timeout {
-            request = request.header("grpc-timeout", timeout);
+        for (key, value) in metadata {
+            request = request.header(*key, *value);
         }
         let (response, body) = self.requests.send_request(request.body(()).unwrap(), false).unwrap();
         Begun { response, body }
@@ -103,7 +104,7 @@ impl Wire {
     }
 
     fn flush(&mut self) -> Sent {
-        self.call("Flush", &FlushRequest { collection_names: vec![FILMS.into()], ..Default::default() })
+        self.call("Flush", &flush_films())
     }
 }
 
@@ -190,6 +191,10 @@ pub fn insert(key: i64) -> InsertRequest {
 
 fn delete(key: i64) -> DeleteRequest {
     DeleteRequest { collection_name: FILMS.into(), expr: format!("id == {key}"), ..Default::default() }
+}
+
+fn flush_films() -> FlushRequest {
+    FlushRequest { collection_names: vec![FILMS.into()], ..Default::default() }
 }
 
 fn create(name: &str) -> CreateCollectionRequest {
@@ -283,6 +288,74 @@ async fn s06_a_pipelined_change_of_the_catalog_is_there_for_the_next_call() {
     }
 }
 
+/// Of calls that are complete at the same look at the connection the one that began first comes first, whichever of them has
+/// shown first that it goes on.
+#[tokio::test]
+async fn s06_calls_that_end_together_take_effect_in_the_order_they_began() {
+    let (node, mut wire) = films().await;
+    let mut keys = Vec::new();
+    for key in 0..50 {
+        let (deleting, mut inserting) = (wire.begin("Delete"), wire.begin("Insert"));
+        wire.version().await;
+        // In one piece, as nothing is sent before this test waits for something.
+        let message = framed(&insert(key));
+        inserting.body.send_data(message.slice(..7), false).unwrap();
+        let deleted = deleting.finish(&delete(key));
+        inserting.body.send_data(message.slice(7..), true).unwrap();
+        deleted.written().await;
+        Sent(inserting.response).written().await;
+        keys.push((key, 0));
+    }
+    wire.flush().flushed().await;
+    assert_eq!(node.rows(FILMS).await, keys);
+}
+
+/// The answer to what became of a flush is final, so it must not be given before the flush had its turn.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn s06_the_outcome_of_a_pipelined_flush_is_told_after_it() {
+    let (node, mut wire) = films().await;
+    let ask = GetFlushStateRequest { collection_name: FILMS.into(), ..Default::default() };
+    for key in 0..50 {
+        let id = key.to_string();
+        let named = [("redkite-flush-id", id.as_str())];
+        let inserted = wire.insert(key);
+        let flushed = wire.begin_with("Flush", &named).finish(&flush_films());
+        let told = wire.begin_with("GetFlushState", &named).finish(&ask);
+        inserted.written().await;
+        flushed.flushed().await;
+        let told: GetFlushStateResponse = told.answer().await;
+        assert!(told.flushed, "{told:?}");
+    }
+    assert_eq!(node.rows(FILMS).await.len(), 50);
+}
+
+#[tokio::test]
+async fn a_call_may_come_in_the_smallest_frames() {
+    let (node, mut wire) = films().await;
+    let mut begun = wire.begin("Insert");
+    let message = framed(&insert(1));
+    for at in 0..message.len() {
+        begun.body.send_data(message.slice(at..=at), at + 1 == message.len()).unwrap();
+        if at % 16 == 0 {
+            wire.version().await;
+        }
+    }
+    Sent(begun.response).written().await;
+    wire.flush().flushed().await;
+    assert_eq!(node.rows(FILMS).await, [(1, 0)]);
+}
+
+#[tokio::test]
+async fn a_call_that_says_it_is_too_large_is_refused_before_it_is_read() {
+    let (_, mut wire) = films().await;
+    let mut begun = wire.begin("Insert");
+    let mut prefix = vec![0];
+    prefix.extend_from_slice(&u32::MAX.to_be_bytes());
+    begun.body.send_data(prefix.into(), false).unwrap();
+    assert_eq!(Sent(begun.response).code().await, Code::ResourceExhausted);
+    wire.insert(1).written().await;
+}
+
 #[tokio::test]
 async fn a_call_that_is_still_being_sent_holds_nobody_up() {
     let (node, mut wire) = films().await;
@@ -309,7 +382,7 @@ async fn a_cancelled_call_lets_the_others_pass() {
     wire.begin("Insert").cancel();
     let mut waiting = wire.begin("Insert");
     waiting.body.send_data(framed(&insert(1)), true).unwrap();
-    let late = wire.begin_within("Insert", Some("1m")).finish(&insert(2));
+    let late = wire.begin_with("Insert", &[("grpc-timeout", "1m")]).finish(&insert(2));
     let next = wire.insert(3);
     assert_eq!(late.code().await, Code::DeadlineExceeded);
     waiting.cancel();
@@ -320,6 +393,34 @@ async fn a_cancelled_call_lets_the_others_pass() {
     next.written().await;
     wire.flush().flushed().await;
     assert_eq!(node.rows(FILMS).await, [(3, 0)]);
+}
+
+/// A change comes to its end though nobody waits for it any more, and what was sent after it comes after that.
+#[tokio::test]
+async fn s06_a_cancelled_change_keeps_its_place_until_it_has_taken_effect() {
+    for with_session in [false, true] {
+        let (node, mut wire) = films().await;
+        if with_session {
+            wire.insert(1).written().await;
+        }
+        node.meta.stop_at(MetaCall::Commit);
+        let drop = DropCollectionRequest { collection_name: FILMS.into(), ..Default::default() };
+        let dropped = wire.call("DropCollection", &drop);
+        node.meta.stopped().await;
+        std::mem::drop(dropped);
+        let mut next = wire.insert(2);
+        // What is answered now was received after the cancellation, and the insert before that.
+        wire.version().await;
+        tokio::task::yield_now().await;
+        assert!((&mut next.0).now_or_never().is_none(), "it waits for the change");
+        node.meta.resume();
+        let refused: MutationResult = next.answer().await;
+        assert_eq!(refused.status.unwrap_or_default().code, 100);
+        wire.call("CreateCollection", &create(FILMS)).changed().await;
+        wire.insert(3).written().await;
+        wire.flush().flushed().await;
+        assert_eq!(node.rows(FILMS).await, [(3, 0)]);
+    }
 }
 
 /// A change of a client that has a session is waited for by that client alone.
@@ -361,7 +462,7 @@ async fn a_flush_keeps_no_other_client_of_the_connection_waiting() {
 async fn a_call_ends_when_its_client_no_longer_waits() {
     let server = start(Arc::new(AcceptAll), patient()).await;
     let mut wire = Wire::connect(server.address, 0).await;
-    let call = wire.begin_within("Flush", Some("10m")).finish(&FlushRequest::default());
+    let call = wire.begin_with("Flush", &[("grpc-timeout", "10m")]).finish(&FlushRequest::default());
     let response = call.0.await.unwrap();
     assert_eq!(Code::from_bytes(response.headers()["grpc-status"].as_bytes()), Code::DeadlineExceeded);
     assert!(response.headers()["grpc-message"].to_str().unwrap().contains("Flush"), "{:?}", response.headers());

@@ -137,7 +137,7 @@ impl Node {
     }
 
     pub async fn drop_collection(&self, name: &str) {
-        assert!(self.database.drop_collection(name).await.unwrap().0);
+        assert!(self.database.drop_collection(name).await.unwrap().0.is_some());
     }
 
     /// The collection as a reader that asks now sees it.

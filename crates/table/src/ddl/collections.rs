@@ -89,22 +89,22 @@ impl Database {
         Ok(Plan::Change(id))
     }
 
-    /// Drops a collection; false if there was none. Its entries and files stay for readers of older revisions until
+    /// Drops a collection, and says which; none if there was none. Its entries and files stay for readers of older revisions until
     /// they are collected; they are nobody's from now on, as the segment is not used again while any is left.
-    pub async fn drop_collection(&self, name: &str) -> Result<(bool, Revision)> {
+    pub async fn drop_collection(&self, name: &str) -> Result<(Option<CollectionId>, Revision)> {
         change(self, name, |catalog, change| self.plan_drop(catalog, name, change)).await
     }
 
-    fn plan_drop(&self, catalog: &Catalog, name: &str, change: &mut Change<'_>) -> Result<Plan<bool>> {
+    fn plan_drop(&self, catalog: &Catalog, name: &str, change: &mut Change<'_>) -> Result<Plan<Option<CollectionId>>> {
         let Some(record) = catalog.name_record(name)? else {
-            return Ok(Plan::Done(false));
+            return Ok(Plan::Done(None));
         };
         let names: Vec<&NameRecord> = catalog.names.iter().filter(|known| known.id != record.id).collect();
         change.compares.push(self.names_unchanged(catalog));
         change.ops.push(Op::put(self.keys.collection_list(), entry::encode(&names)?));
         // A collection whose schema cannot be read can still be dropped.
         change.drop_collection(catalog.collection(name)?, record)?;
-        Ok(Plan::Change(true))
+        Ok(Plan::Change(Some(record.id)))
     }
 
     /// Gives a collection another name. Whoever reads the past finds it under the name it had then.

@@ -70,7 +70,7 @@ async fn a_change_whose_answer_is_lost_is_settled() {
         node.meta.fail_next(Call::Commit, fault);
         let (id, _) = node.database.create_collection(collection("films", 2)).await.unwrap();
         node.meta.fail_next(Call::Commit, fault);
-        assert!(node.database.drop_collection("films").await.unwrap().0, "{fault:?}");
+        assert!(node.database.drop_collection("films").await.unwrap().0.is_some(), "{fault:?}");
         node.meta.land().await;
         assert!(names(&node).await.is_empty(), "{fault:?}");
         let (again, _) = node.database.create_collection(collection("films", 2)).await.unwrap();
@@ -112,7 +112,7 @@ async fn a_segment_that_still_has_files_is_not_used_again() {
 #[tokio::test]
 async fn dropping_what_is_not_there_is_no_failure() {
     let node = Stores::new().node(1).await;
-    assert!(!node.database.drop_collection("films").await.unwrap().0);
+    assert_eq!(node.database.drop_collection("films").await.unwrap().0, None);
     let catalog = node.database.snapshot(Visibility::Strong).await.unwrap();
     assert!(matches!(catalog.collection("films"), Err(Error::CollectionNotFound { .. })));
 }
