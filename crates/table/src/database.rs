@@ -42,7 +42,8 @@ pub struct DatabaseOptions {
 pub enum Visibility {
     /// Everything whose flush returned before the request arrived (S08).
     Strong,
-    /// What this node happens to know.
+    /// What this node happens to know. It asks nobody, so it may be served even from metadata that went back to an earlier
+    /// state, until a strong read finds out.
     Eventual,
 }
 
@@ -86,7 +87,7 @@ impl Database {
         let (cluster, node) = (options.cluster.clone(), options.node);
         let presence = Presence::announce(meta.clone(), keys.clone(), cluster, node, ambient.clone()).await?;
         let follower = Follower::start(meta.clone(), keys.clone()).await?;
-        let heads = HeadReader::new(meta.clone(), keys.head(), options.remote_metadata);
+        let heads = HeadReader::new(meta.clone(), keys.head(), options.remote_metadata, follower.known());
         let lease = OutcomeLease::new(meta.clone(), ambient.clone());
         let committer = Committer::new(meta.clone(), keys.clone(), lease);
         let auto_ids = AutoIds::new(meta.clone(), keys.auto_id());

@@ -61,6 +61,12 @@ impl Follower {
         self.shared.newest.borrow().clone()
     }
 
+    /// Tells the revision of the newest catalog here, for as long as it is asked.
+    pub fn known(&self) -> impl Fn() -> Revision + Send + Sync + use<> {
+        let shared = self.shared.clone();
+        move || shared.newest.borrow().revision
+    }
+
     /// The oldest revision whose catalog anybody here still holds.
     pub fn oldest_held(&self) -> Revision {
         self.shared.oldest_held()

@@ -4,14 +4,16 @@
 //! in flight, so at most one is in flight and the cost does not grow with the load. Where a read costs no more than a
 //! look into memory, each request makes its own.
 //!
-//! The head only ever moves forward. Should it not, the metadata has been put back to an earlier state, by a backup that was
-//! restored under the running node. What the node knows of it is then another history: it may neither serve it nor, above all,
-//! remove what was garbage there and is live again. So from then on nothing is read until the node has been restarted.
+//! Revisions only ever grow. Should the store be at an older one than this node has seen of it, the metadata has been put back
+//! to an earlier state, by a backup that was restored under the running node. What the node knows of it is then another
+//! history: it may neither serve it nor, above all, remove what was garbage there and is live again. So from then on nothing is
+//! read until the node has been restarted. Only a read of the head finds out: reads that do without go on until there is one.
 
+use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use redkite_meta::MetaStore;
+use redkite_meta::{KeyRange, MetaStore, RangeRequest};
 use redkite_types::Revision;
 use tokio::sync::{mpsc, oneshot};
 
@@ -29,21 +31,31 @@ pub struct HeadReader {
     queue: Option<mpsc::Sender<Answer>>,
 }
 
+/// The newest revision that is known here by other ways.
+type Known = Box<dyn Fn() -> Revision + Send + Sync>;
+
 /// The key that every commit puts.
-#[derive(Debug)]
 struct Head {
     meta: Arc<dyn MetaStore>,
     key: String,
-    /// The newest revision that was read.
+    known: Known,
+    /// The newest revision that the store was at when it was read.
     newest: AtomicI64,
     /// From where to where it has gone back, if it ever has.
     went_back: OnceLock<(Revision, Revision)>,
 }
 
 impl HeadReader {
-    /// Reads `key`, which every commit puts. `shared`: whether requests share reads (for a store across a network).
-    pub fn new(meta: Arc<dyn MetaStore>, key: String, shared: bool) -> Self {
-        let head = Arc::new(Head { meta, key, newest: AtomicI64::new(0), went_back: OnceLock::new() });
+    /// Reads `key`, which every commit puts. `shared`: whether requests share reads (for a store across a network). `known`:
+    /// the newest revision that is known by other ways, by which it is noticed that the store went back.
+    pub fn new(
+        meta: Arc<dyn MetaStore>,
+        key: String,
+        shared: bool,
+        known: impl Fn() -> Revision + Send + Sync + 'static,
+    ) -> Self {
+        let (known, newest) = (Box::new(known), AtomicI64::new(0));
+        let head = Arc::new(Head { meta, key, known, newest, went_back: OnceLock::new() });
         let queue = shared.then(|| {
             let (sender, receiver) = mpsc::channel(WAITING_MAX);
             tokio::spawn(serve(head.clone(), receiver));
@@ -52,8 +64,8 @@ impl HeadReader {
         Self { head, queue }
     }
 
-    /// The mod revision of the head, read after this call. [`Error::WentBack`] if it is older than one read before, and for
-    /// ever after.
+    /// The mod revision of the head, read after this call. [`Error::WentBack`] if the store is at an older revision than was
+    /// known before, and for ever after.
     pub async fn read(&self) -> Result<Revision> {
         let Some(queue) = &self.queue else {
             let revision = self.head.read().await?;
@@ -70,13 +82,14 @@ impl HeadReader {
 impl Head {
     async fn read(&self) -> redkite_meta::Result<Revision> {
         // Of reads at the same time an older one may return last; one that is sent after another returned is newer.
-        let before = Revision(self.newest.load(Ordering::Acquire));
-        let revision = self.meta.get(&self.key).await?.map_or(Revision::ZERO, |kv| kv.mod_revision);
-        if revision < before && self.went_back.set((before, revision)).is_ok() {
-            tracing::error!(%before, %revision, "the metadata went back to an earlier state; this node has to be restarted");
+        let before = Revision(self.newest.load(Ordering::Acquire)).max((self.known)());
+        let read = self.meta.range(RangeRequest::new(KeyRange::Exact(self.key.clone()))).await?;
+        let at = read.revision;
+        if at < before && self.went_back.set((before, at)).is_ok() {
+            tracing::error!(%before, %at, "the metadata went back to an earlier state; this node has to be restarted");
         }
-        self.newest.fetch_max(revision.0, Ordering::AcqRel);
-        Ok(revision)
+        self.newest.fetch_max(at.0, Ordering::AcqRel);
+        Ok(read.kvs.first().map_or(Revision::ZERO, |head| head.mod_revision))
     }
 
     fn check(&self) -> Result<()> {
@@ -99,31 +112,56 @@ async fn serve(head: Arc<Head>, mut queue: mpsc::Receiver<Answer>) {
     }
 }
 
+impl fmt::Debug for Head {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Head").field("key", &self.key).field("newest", &self.newest).finish_non_exhaustive()
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use redkite_meta::{KeyRange, MemoryStore, Op, Txn};
+    use redkite_meta::{MemoryStore, Op, Txn};
 
     use super::*;
+
+    async fn put(meta: &MemoryStore, key: &str) -> Revision {
+        meta.txn(Txn { then: vec![Op::put(key, "x")], ..Txn::default() }).await.unwrap().revision
+    }
+
+    #[tokio::test]
+    async fn the_head_is_where_it_was_put_however_far_the_store_is() {
+        for shared in [false, true] {
+            let meta = Arc::new(MemoryStore::new());
+            let heads = HeadReader::new(meta.clone(), "head".into(), shared, || Revision::ZERO);
+            assert_eq!(heads.read().await.unwrap(), Revision::ZERO);
+            put(&meta, "other").await;
+            assert_eq!(heads.read().await.unwrap(), Revision::ZERO);
+            let revision = put(&meta, "head").await;
+            put(&meta, "other").await;
+            assert_eq!(heads.read().await.unwrap(), revision);
+        }
+    }
 
     #[tokio::test]
     async fn metadata_that_went_back_is_read_no_more() {
         for shared in [false, true] {
             let meta = Arc::new(MemoryStore::new());
-            let heads = HeadReader::new(meta.clone(), "head".into(), shared);
-            let put = async |op: Op| meta.txn(Txn { then: vec![op], ..Txn::default() }).await.unwrap();
-            assert_eq!(heads.read().await.unwrap(), Revision::ZERO);
-            put(Op::put("other", "x")).await;
-            let revision = put(Op::put("head", "x")).await.revision;
-            assert_eq!(heads.read().await.unwrap(), revision);
-            // As if from before the first commit.
-            put(Op::Delete(KeyRange::Exact("head".into()))).await;
+            let seen = Arc::new(AtomicI64::new(0));
+            let known = {
+                let seen = seen.clone();
+                move || Revision(seen.load(Ordering::Relaxed))
+            };
+            let heads = HeadReader::new(meta.clone(), "head".into(), shared, known);
+            let found = put(&meta, "head").await;
+            heads.read().await.unwrap();
+            // Seen by other ways only, and of something else than the head.
+            seen.store(found.0 + 1, Ordering::Relaxed);
             let error = heads.read().await.unwrap_err();
-            assert!(
-                matches!(error, Error::WentBack { seen, found } if (seen, found) == (revision, Revision::ZERO)),
-                "{error}"
-            );
+            let went_back = matches!(error, Error::WentBack { seen, found: at } if (seen, at) == (found.next(), found));
+            assert!(went_back, "{error}");
             // What is written now belongs to another history.
-            put(Op::put("head", "x")).await;
+            put(&meta, "head").await;
+            put(&meta, "head").await;
             heads.read().await.unwrap_err();
         }
     }

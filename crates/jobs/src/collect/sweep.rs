@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use redkite_table::{Catalog, Database};
+use redkite_table::{Catalog, Database, Visibility};
 use redkite_types::FragmentId;
 
 use super::{CollectReport, Scope, safe_catalog};
@@ -13,6 +13,8 @@ use crate::{Result, floor};
 /// Removes what was never committed and never can be. Lists the whole store, a collection at a time: dear on a large
 /// bucket, so it is done rarely.
 pub async fn sweep(database: &Arc<Database>, scope: &Scope) -> Result<CollectReport> {
+    // Refused where the metadata went back to an earlier state: of what is known here nothing may be removed then.
+    database.snapshot(Visibility::Strong).await?;
     let floor = floor::raise_ids(database).await?;
     step("sweep-after-floor")?;
     let catalog = safe_catalog(database).await?;

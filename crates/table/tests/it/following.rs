@@ -96,7 +96,7 @@ async fn s08_a_reader_joins_the_next_read_never_the_one_in_flight() {
     let stores = Stores::new();
     let meta = FaultyMeta::new(stores.meta.clone());
     meta.slow_down_answers(Duration::from_millis(100));
-    let heads = Arc::new(HeadReader::new(meta.clone(), "/u/.head".into(), true));
+    let heads = Arc::new(HeadReader::new(meta.clone(), "/u/.head".into(), true, || Revision::ZERO));
     let put = || async {
         let put = Op::put("/u/.head", "{}");
         stores.meta.txn(Txn { then: vec![put], ..Txn::default() }).await.unwrap().revision
