@@ -11,13 +11,12 @@
 //! The lock is the kernel's: it ends with the process, however that ends. What the lock file says is for people and for
 //! `meta dump`, and is out of date once nobody holds the lock.
 
-use std::ffi::OsStr;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use redkite_table::{store_identity, user_claim};
+use redkite_table::store_identity;
 use serde::{Deserialize, Serialize};
 
 /// The newest layout this version knows, and the one it writes.
@@ -158,26 +157,12 @@ impl DataDir {
         self.root.join("objects")
     }
 
-    /// Whether any data lies there. The marks of the store itself and of who uses it are none.
+    /// Whether anything lies there that belongs to some metadata: a user's claim does as well as data. The mark of the store
+    /// itself is nobody's.
     pub fn has_objects(&self) -> bool {
-        let is_mark = |name: &OsStr| name == store_identity::FILE || is_claim(name);
-        let is_data = |entry: io::Result<fs::DirEntry>| entry.map_or(true, |entry| !is_mark(&entry.file_name()));
-        fs::read_dir(self.objects()).is_ok_and(|mut entries| entries.any(is_data))
-    }
-
-    /// Lets other metadata have the place, where there is no data.
-    pub fn remove_claims(&self) -> io::Result<()> {
-        let entries = match fs::read_dir(self.objects()) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            entries => entries?,
-        };
-        for entry in entries {
-            let entry = entry?;
-            if is_claim(&entry.file_name()) {
-                fs::remove_file(entry.path())?;
-            }
-        }
-        Ok(())
+        let is_someones =
+            |entry: io::Result<fs::DirEntry>| entry.map_or(true, |entry| entry.file_name() != store_identity::FILE);
+        fs::read_dir(self.objects()).is_ok_and(|mut entries| entries.any(is_someones))
     }
 
     /// The default of `storage.url`.
@@ -263,10 +248,6 @@ fn create_durably(root: &Path) -> io::Result<()> {
     let missing: Vec<&Path> = root.ancestors().take_while(|dir| !dir.exists()).collect();
     fs::create_dir_all(root)?;
     missing.iter().filter_map(|dir| dir.parent()).try_for_each(|parent| File::open(parent)?.sync_all())
-}
-
-fn is_claim(name: &OsStr) -> bool {
-    name.as_encoded_bytes().starts_with(user_claim::FILE_PREFIX.as_bytes())
 }
 
 #[cfg(test)]

@@ -34,17 +34,14 @@ pub async fn open(config: &EtcdConfig, dir: &DataDir) -> Result<Arc<dyn MetaStor
 /// The store in the data directory's file.
 pub async fn embedded(dir: &DataDir) -> Result<Arc<dyn MetaStore>> {
     let path = dir.metadata();
-    // Files without the metadata that names them are a loss to be told, not an empty database to start on.
+    // Files without the metadata they belong to are a loss to be told, not an empty database to start on.
     if !path.exists() && dir.has_objects() {
         bail!(
-            "{} is missing although {} holds data files: restore it, set etcd.endpoints if the metadata is in etcd, or \
+            "{} is missing although {} holds files that belong to it: restore it, set etcd.endpoints if the metadata is in etcd, or \
              use another data directory",
             path.display(),
             dir.objects().display()
         );
-    }
-    if !path.exists() {
-        dir.remove_claims().with_context(|| format!("{} cannot be prepared", dir.objects().display()))?;
     }
     let shown = path.display().to_string();
     let opening = tokio::task::spawn_blocking(move || EmbeddedStore::open(&path, EmbeddedOptions::default()));
