@@ -83,7 +83,7 @@ impl Database {
                     return Err(Error::NotYet { asked: describe(moment), newest: catalog.revision });
                 }
                 // First of all: from here on nothing this revision needs goes away.
-                let pin = self.presence().pin(revision).await?;
+                let pin = self.pin(revision).await?;
                 for found in find(&catalog, name)?.into_iter().filter(|found| found.existed_at(revision)) {
                     let history = self.history(&catalog, &found).await?;
                     self.still_readable(revision).await?;
@@ -101,7 +101,7 @@ impl Database {
                 for found in find(&catalog, name)?.into_iter().filter(|found| found.existed_then(time_ms)) {
                     let history = self.history(&catalog, &found).await?;
                     let Some(revision) = history.revision_at(time_ms, horizon)? else { continue };
-                    let pin = self.presence().pin(revision).await?;
+                    let pin = self.pin(revision).await?;
                     self.still_readable(revision).await?;
                     if let Some(past) = self.past(&found, name, &history, revision, &pin)? {
                         return Ok(past);

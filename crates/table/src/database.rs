@@ -15,7 +15,7 @@ use crate::entry::FORMAT;
 use crate::fragment::{ReaderOptions, Readers};
 use crate::horizon::Horizon;
 use crate::outcome_lease::OutcomeLease;
-use crate::presence::{Needs, NodeNeeds, Presence};
+use crate::presence::{Needs, NodeNeeds, Pin, Presence};
 use crate::unfinished::{IdGuard, Unfinished};
 use crate::{Ambient, Catalog, Error, Follower, HeadReader, Result, Slowdowns};
 
@@ -110,18 +110,19 @@ impl Database {
         }))
     }
 
-    pub(crate) fn presence(&self) -> &Presence {
-        &self.presence
+    pub(crate) async fn pin(&self, revision: Revision) -> Result<Pin> {
+        self.presence.pin(revision, || self.node_needs()).await
+    }
+
+    fn node_needs(&self) -> NodeNeeds {
+        let oldest_id = self.unfinished.oldest(|| self.newest().revision);
+        NodeNeeds { format: FORMAT, read_floor: self.follower.oldest_held(), oldest_id }
     }
 
     /// Tells the other nodes what this one still needs, and renews its lease. To be called every
     /// [`RENEWAL_PAUSE`](crate::presence::RENEWAL_PAUSE), and before collecting.
     pub async fn tell_needs(&self) -> Result<()> {
-        let needs = || {
-            let oldest_id = self.unfinished.oldest(|| self.newest().revision);
-            NodeNeeds { format: FORMAT, read_floor: self.follower.oldest_held(), oldest_id }
-        };
-        self.presence.tell(needs).await?;
+        self.presence.tell(|| self.node_needs()).await?;
         self.presence.release_unused_pins().await
     }
 

@@ -174,23 +174,27 @@ impl Presence {
         }
     }
 
-    /// Keeps `revision` readable. [`Error::TooOld`] if it is not any more.
-    pub(crate) async fn pin(&self, revision: Revision) -> Result<Pin> {
+    /// Keeps `revision` readable. [`Error::TooOld`] if it is not any more. `needs`: what the node needs besides, to be told if
+    /// its lease has ended.
+    pub(crate) async fn pin(&self, revision: Revision, needs: impl Fn() -> NodeNeeds) -> Result<Pin> {
         let mut pins = self.pins.lock().await;
         let now_ms = self.ambient.now_ms();
         for _ in 0..LEASE_TRIES {
-            let lease = self.lease().await?;
+            let lease = self.lease(&needs).await?;
             if let Some(held) = pins.held.get_mut(&revision).filter(|held| held.lease == lease) {
                 held.last_used_ms = now_ms;
                 return Ok(Pin { _users: held.users.clone() });
             }
-            if pins.held.len() >= PINS_MAX {
+            let held = pins.held.get(&revision);
+            if held.is_none() && pins.held.len() >= PINS_MAX {
                 return Err(Error::LimitReached {
                     what: "past revisions read at the same time on one node",
                     limit: PINS_MAX,
                     advice: "try again in a minute",
                 });
             }
+            // Under another lease it has the same users.
+            let users = held.map(|held| held.users.clone()).unwrap_or_default();
             let pin = self.keys.pin(&self.cluster, self.node, revision);
             let txn = Txn {
                 compares: vec![horizon::allows(&self.keys, revision)],
@@ -221,20 +225,17 @@ impl Presence {
                 };
                 return Err(Error::TooOld { asked: revision.to_string(), oldest: horizon.revision });
             }
-            let users = Arc::new(());
             pins.held.insert(revision, Held { lease, users: users.clone(), last_used_ms: now_ms });
             return Ok(Pin { _users: users });
         }
         Err(redkite_meta::Error::Unavailable("an old revision cannot be pinned".into()).into())
     }
 
-    async fn lease(&self) -> Result<LeaseId> {
+    async fn lease(&self, needs: impl Fn() -> NodeNeeds) -> Result<LeaseId> {
         if let Some(told) = *self.told.lock() {
             return Ok(told.lease);
         }
-        // Nothing is promised for the past but what the pin itself says.
-        let now = self.meta.range(RangeRequest::new(KeyRange::Exact(self.keys.head()))).await?.revision;
-        self.tell(|| NodeNeeds { format: FORMAT, read_floor: now, oldest_id: now }).await?;
+        self.tell(needs).await?;
         let told = *self.told.lock();
         told.map(|told| told.lease).ok_or_else(|| Error::Internal { detail: "a lease was told and is gone".into() })
     }
