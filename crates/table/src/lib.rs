@@ -26,6 +26,7 @@ mod graves;
 mod heads;
 mod horizon;
 pub mod intent;
+mod mark;
 mod outcome_lease;
 mod past;
 pub mod presence;

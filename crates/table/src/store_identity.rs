@@ -16,23 +16,17 @@
 //! knows no conditional put that cannot be said: there the later file wins, and who recorded the earlier one is refused.)
 //! Metadata from before there were identities has none, and takes the store it is started over.
 
+use redkite_meta::MetaStore;
 use redkite_meta::keys::UserKeys;
-use redkite_meta::{Compare, MetaStore, Op, Txn};
 use redkite_storage::DataStore;
-use serde::de::DeserializeOwned;
+use redkite_types::Revision;
 use serde::{Deserialize, Serialize};
 
-use crate::entry::encode;
+use crate::mark::{self, FORMAT, TRIES};
 use crate::{Ambient, Error, Result};
 
 /// The file's path, relative to the storage url. No user's name begins with a dot.
 pub const FILE: &str = ".redkite-store";
-/// The newest format of file and key.
-const FORMAT: u32 = 1;
-/// Far more than an identity has; what is longer is something else.
-const BYTES_MAX: u64 = 4096;
-/// Tries to record the identity; each failed one means that another start did, or that the answer was lost.
-const TRIES: u32 = 8;
 
 /// The content of the file and of the key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,14 +43,14 @@ pub async fn check(meta: &dyn MetaStore, keys: &UserKeys, data: &DataStore, ambi
     let key = keys.store();
     for _ in 0..TRIES {
         let stored = meta.get(&key).await?;
-        let known = stored.map(|kv| decode::<Identity>(&key, &kv.value, FORMAT)).transpose()?;
-        let found = read(data).await?;
+        let known = stored.map(|kv| mark::decode::<Identity>(&key, &kv.value)).transpose()?;
+        let found = mark::read_file::<Identity>(data, FILE).await?;
         let Some(known) = known else {
             let identity = match found {
                 Some(found) => found,
                 None => create(data, ambient).await?,
             };
-            record(meta, &key, &identity).await?;
+            mark::put_key(meta, &key, &identity, Revision::ZERO).await?;
             // What counts is what the metadata has now, by whomever.
             continue;
         };
@@ -68,46 +62,9 @@ pub async fn check(meta: &dyn MetaStore, keys: &UserKeys, data: &DataStore, ambi
     Err(Error::Contended { what: key })
 }
 
-async fn read(data: &DataStore) -> Result<Option<Identity>> {
-    data.read(FILE, BYTES_MAX).await?.map(|bytes| decode(FILE, &bytes, FORMAT)).transpose()
-}
-
-/// Reads JSON that has a `format` of at most `supported`.
-pub(crate) fn decode<T: DeserializeOwned>(what: &str, bytes: &[u8], supported: u32) -> Result<T> {
-    /// All that may be relied on in a newer format.
-    #[derive(Deserialize)]
-    struct Format {
-        format: u32,
-    }
-    let damaged = |error: serde_json::Error| Error::Damaged { what: what.to_owned(), detail: error.to_string() };
-    let Format { format } = serde_json::from_slice(bytes).map_err(damaged)?;
-    if format > supported {
-        return Err(Error::NewerFormat { what: what.to_owned(), found: format, supported });
-    }
-    serde_json::from_slice(bytes).map_err(damaged)
-}
-
 /// Makes the file; the identity in it, whoever made it.
 async fn create(data: &DataStore, ambient: &Ambient) -> Result<Identity> {
-    let identity = Identity { format: FORMAT, id: format!("{:016x}{:016x}", ambient.random(), ambient.random()) };
-    match data.put_all(vec![(FILE.to_owned(), encode(&identity)?)]).await {
-        Ok(()) | Err(redkite_storage::Error::Exists { .. }) => {}
-        Err(error) => return Err(error.into()),
-    }
-    // Success may also mean that a file of the same size was there: a remote store compares no more than that.
+    mark::make_file(data, FILE, &Identity { format: FORMAT, id: mark::new_id(ambient) }).await?;
     let missing = || redkite_storage::Error::Missing { path: FILE.to_owned() };
-    Ok(read(data).await?.ok_or_else(missing)?)
-}
-
-/// Puts the key unless it is there.
-async fn record(meta: &dyn MetaStore, key: &str, identity: &Identity) -> Result<()> {
-    let txn = Txn {
-        compares: vec![Compare::absent(key)],
-        then: vec![Op::put(key, encode(identity)?)],
-        otherwise: Vec::new(),
-    };
-    match meta.txn(txn).await {
-        Ok(_) | Err(redkite_meta::Error::OutcomeUnknown(_)) => Ok(()),
-        Err(error) => Err(error.into()),
-    }
+    Ok(mark::read_file(data, FILE).await?.ok_or_else(missing)?)
 }

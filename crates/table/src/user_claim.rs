@@ -17,24 +17,17 @@
 //! at the same time one makes the file. (Of a store that knows no conditional put that cannot be said: there the later file
 //! wins, and who confirmed the earlier one is refused at the next start.) Neither is ever replaced by Redkite.
 
+use redkite_meta::MetaStore;
 use redkite_meta::keys::UserKeys;
-use redkite_meta::{Compare, MetaStore, Op, Txn};
 use redkite_storage::DataStore;
 use redkite_types::{Revision, UserName};
 use serde::{Deserialize, Serialize};
 
-use crate::entry::encode;
-use crate::store_identity::decode;
+use crate::mark::{self, FORMAT, TRIES};
 use crate::{Ambient, Error, Result};
 
 /// How the names of all claims begin; the user's name follows. No user's name begins with a dot.
-pub const FILE_PREFIX: &str = ".redkite-user-";
-/// The newest format of file and key.
-const FORMAT: u32 = 1;
-/// Far more than a claim has; what is longer is something else.
-const BYTES_MAX: u64 = 4096;
-/// Steps a claim takes, and some for starts at the same time and lost answers.
-const TRIES: u32 = 8;
+const FILE_PREFIX: &str = ".redkite-user-";
 
 /// The content of the file and of the key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,26 +58,18 @@ pub async fn check(
     let (key, file) = (keys.claim(), file(user));
     for _ in 0..TRIES {
         let Some(kv) = meta.get(&key).await? else {
-            let id = format!("{:016x}{:016x}", ambient.random(), ambient.random());
-            put(meta, &key, &Claim { format: FORMAT, id, confirmed: false }, Revision::ZERO).await?;
+            let claim = Claim { format: FORMAT, id: mark::new_id(ambient), confirmed: false };
+            mark::put_key(meta, &key, &claim, Revision::ZERO).await?;
             // What counts is what the metadata has now, by whomever.
             continue;
         };
-        let claim: Claim = decode(&key, &kv.value, FORMAT)?;
-        let found = data.read(&file, BYTES_MAX).await?;
-        let found = found.map(|bytes| decode::<Claim>(&file, &bytes, FORMAT)).transpose()?;
-        match found {
+        let claim: Claim = mark::decode(&key, &kv.value)?;
+        match mark::read_file::<Claim>(data, &file).await? {
             Some(found) if found.id == claim.id && claim.confirmed => return Ok(()),
             Some(found) if found.id == claim.id => {
-                put(meta, &key, &Claim { confirmed: true, ..claim }, kv.mod_revision).await?;
+                mark::put_key(meta, &key, &Claim { confirmed: true, ..claim }, kv.mod_revision).await?;
             }
-            None if !claim.confirmed => {
-                match data.put_all(vec![(file.clone(), encode(&claim)?)]).await {
-                    // Success may also mean that a file of the same size was there: it is read next.
-                    Ok(()) | Err(redkite_storage::Error::Exists { .. }) => {}
-                    Err(error) => return Err(error.into()),
-                }
-            }
+            None if !claim.confirmed => mark::make_file(data, &file, &claim).await?,
             found => {
                 let found = found.map(|found| found.id);
                 return Err(Error::OtherMetadata { user: user.to_string(), file, found, known: claim.id });
@@ -92,17 +77,4 @@ pub async fn check(
         }
     }
     Err(Error::Contended { what: key })
-}
-
-/// Puts the key if it is as it was at `since`.
-async fn put(meta: &dyn MetaStore, key: &str, claim: &Claim, since: Revision) -> Result<()> {
-    let txn = Txn {
-        compares: vec![Compare::unchanged_since(key, since)],
-        then: vec![Op::put(key, encode(claim)?)],
-        otherwise: Vec::new(),
-    };
-    match meta.txn(txn).await {
-        Ok(_) | Err(redkite_meta::Error::OutcomeUnknown(_)) => Ok(()),
-        Err(error) => Err(error.into()),
-    }
 }

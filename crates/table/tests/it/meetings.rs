@@ -3,11 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use redkite_table::entry::IndexRecord;
 use redkite_table::{Result, Visibility};
-use redkite_types::{ErrorKind, FieldId, Metric};
+use redkite_types::ErrorKind;
 
-use crate::world::{Node, Stores, collection};
+use crate::world::{Node, Stores, collection, vector_index};
 
 const FILMS: &str = "films";
 const MOVIES: &str = "movies";
@@ -46,16 +45,7 @@ impl Change {
                 let set = BTreeMap::from([("x".to_owned(), "1".to_owned())]);
                 database.alter_properties(name, &set, &[]).await.map(|_| ())
             }
-            Change::CreateIndex(name) => {
-                let index = IndexRecord {
-                    name: "v".to_owned(),
-                    field: FieldId(101),
-                    index_type: "HNSW".to_owned(),
-                    metric: Some(Metric::L2),
-                    params: BTreeMap::new(),
-                };
-                database.create_index(name, index).await.map(|_| ())
-            }
+            Change::CreateIndex(name) => database.create_index(name, vector_index()).await.map(|_| ()),
         }
     }
 

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use redkite_meta::{MetaStore, Op};
-use redkite_table::entry::{CollectionRecord, IndexRecord};
+use redkite_table::entry::CollectionRecord;
 use redkite_table::{Error, Result, Visibility};
-use redkite_types::{ErrorKind, FieldId, Metric};
+use redkite_types::ErrorKind;
 
 use crate::commits::commit_of;
 use crate::faulty_meta::{Call, Fault, FaultyMeta};
-use crate::world::{Node, Stores, collection};
+use crate::world::{Node, Stores, collection, vector_index};
 
 const LOST: [Fault; 3] = [Fault::AnswerLost, Fault::NeverSent, Fault::Late];
 const FILMS: &str = "films";
@@ -31,13 +31,6 @@ enum Change {
 impl Change {
     async fn run(self, node: &Node) -> Result<()> {
         let database = &node.database;
-        let index = IndexRecord {
-            name: "v".to_owned(),
-            field: FieldId(101),
-            index_type: "HNSW".to_owned(),
-            metric: Some(Metric::L2),
-            params: BTreeMap::new(),
-        };
         let set = BTreeMap::from([("x".to_owned(), "1".to_owned())]);
         match self {
             Change::Create => database.create_collection(collection(FILMS, 2)).await.map(|_| ()),
@@ -48,7 +41,7 @@ impl Change {
             }
             Change::Release => database.set_released(FILMS, true).await.map(|_| ()),
             Change::Load => database.set_released(FILMS, false).await.map(|_| ()),
-            Change::CreateIndex => database.create_index(FILMS, index).await.map(|_| ()),
+            Change::CreateIndex => database.create_index(FILMS, vector_index()).await.map(|_| ()),
             Change::DropIndex => database.drop_index(FILMS, "", "v").await.map(|_| ()),
         }
     }

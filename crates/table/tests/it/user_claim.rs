@@ -12,6 +12,7 @@ use redkite_table::user_claim::{check, file};
 use redkite_table::{Ambient, Error};
 use redkite_types::UserName;
 use serde_json::Value;
+use tokio::task::JoinHandle;
 
 use crate::faulty_meta::{Call, Fault, FaultyMeta};
 
@@ -31,6 +32,22 @@ async fn start_as(name: &str, meta: &dyn MetaStore, data: &DataStore) -> Result<
 
 async fn start(meta: &dyn MetaStore, data: &DataStore) -> Result<(), Error> {
     start_as("u", meta, data).await
+}
+
+/// A start that is held up before one of its calls.
+async fn held_before(
+    number: usize,
+    inner: Arc<MemoryStore>,
+    data: &DataStore,
+) -> (Arc<FaultyMeta>, JoinHandle<Result<(), Error>>) {
+    let meta = FaultyMeta::new(inner);
+    meta.stop_before(number);
+    let held = {
+        let (meta, data) = (meta.clone(), data.clone());
+        tokio::spawn(async move { start(meta.as_ref(), &data).await })
+    };
+    meta.stopped().await;
+    (meta, held)
 }
 
 async fn id_in_store(data: &DataStore) -> Value {
@@ -78,13 +95,7 @@ async fn files_that_are_elsewhere_are_missed() {
 async fn a_start_that_died_is_taken_up() {
     for number in 1..=5 {
         let (inner, data) = (Arc::new(MemoryStore::new()), store().await);
-        let dying = FaultyMeta::new(inner.clone());
-        dying.stop_before(number);
-        let held = {
-            let (dying, data) = (dying.clone(), data.clone());
-            tokio::spawn(async move { start(dying.as_ref(), &data).await })
-        };
-        dying.stopped().await;
+        let (_, held) = held_before(number, inner.clone(), &data).await;
         held.abort();
         assert!(held.await.unwrap_err().is_cancelled());
         start(inner.as_ref(), &data).await.unwrap();
@@ -96,13 +107,8 @@ async fn a_start_that_died_is_taken_up() {
 #[tokio::test]
 async fn of_two_metadata_stores_at_the_same_time_one_gets_the_files() {
     for number in 1..=5 {
-        let (slow, quick, data) = (FaultyMeta::new(Arc::new(MemoryStore::new())), MemoryStore::new(), store().await);
-        slow.stop_before(number);
-        let held = {
-            let (slow, data) = (slow.clone(), data.clone());
-            tokio::spawn(async move { start(slow.as_ref(), &data).await })
-        };
-        slow.stopped().await;
+        let (quick, data) = (MemoryStore::new(), store().await);
+        let (slow, held) = held_before(number, Arc::new(MemoryStore::new()), &data).await;
         let quick = start(&quick, &data).await;
         slow.resume();
         let slow = held.await.unwrap();
@@ -116,13 +122,7 @@ async fn of_two_metadata_stores_at_the_same_time_one_gets_the_files() {
 async fn two_first_starts_of_one_metadata_store_agree() {
     for number in 1..=5 {
         let (inner, data) = (Arc::new(MemoryStore::new()), store().await);
-        let slow = FaultyMeta::new(inner.clone());
-        slow.stop_before(number);
-        let held = {
-            let (slow, data) = (slow.clone(), data.clone());
-            tokio::spawn(async move { start(slow.as_ref(), &data).await })
-        };
-        slow.stopped().await;
+        let (slow, held) = held_before(number, inner.clone(), &data).await;
         start(inner.as_ref(), &data).await.unwrap();
         slow.resume();
         held.await.unwrap().unwrap();

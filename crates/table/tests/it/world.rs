@@ -8,8 +8,9 @@ use std::time::{Duration, UNIX_EPOCH};
 use redkite_meta::{ManualClock, MemoryStore};
 use redkite_storage::{DataStore, StorageOptions};
 use redkite_table::ddl::NewCollection;
+use redkite_table::entry::IndexRecord;
 use redkite_table::{Ambient, Database, DatabaseOptions};
-use redkite_types::{ClusterId, DataType, Field, FieldId, NodeId, Schema, UserName};
+use redkite_types::{ClusterId, DataType, Field, FieldId, Metric, NodeId, Schema, UserName};
 
 use crate::faulty_meta::FaultyMeta;
 
@@ -93,5 +94,16 @@ pub fn collection(name: &str, dim: u32) -> NewCollection {
         properties: BTreeMap::new(),
         consistency_level: 0,
         shards: 1,
+    }
+}
+
+/// An index on the vectors of a [`collection`].
+pub fn vector_index() -> IndexRecord {
+    IndexRecord {
+        name: "v".to_owned(),
+        field: FieldId(101),
+        index_type: "HNSW".to_owned(),
+        metric: Some(Metric::L2),
+        params: BTreeMap::new(),
     }
 }
