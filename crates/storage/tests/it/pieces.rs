@@ -145,16 +145,22 @@ async fn a_lost_answer_at_the_end_is_not_noticed() {
 
 #[tokio::test]
 async fn an_upload_given_up_is_aborted() {
-    for by_drop in [true, false] {
+    enum How {
+        Abort,
+        Drop,
+        /// As a thread for computing does that met a defect.
+        DropOnAnyThread,
+    }
+    for how in [How::Abort, How::Drop, How::DropOnAnyThread] {
         let setup = setup().await;
         let writer = setup.written(2 * PART).await.unwrap();
         assert_eq!(setup.server.open_uploads(), 1);
-        if by_drop {
-            drop(writer);
-            setup.no_uploads_left().await;
-        } else {
-            writer.abort().await;
+        match how {
+            How::Abort => writer.abort().await,
+            How::Drop => drop(writer),
+            How::DropOnAnyThread => std::thread::spawn(move || drop(writer)).join().unwrap(),
         }
+        setup.no_uploads_left().await;
         assert_eq!((setup.server.open_uploads(), setup.server.object("f/a")), (0, None));
     }
 }

@@ -24,6 +24,8 @@ pub(super) struct PartsUpload {
     in_flight: JoinSet<Result<()>>,
     parts: usize,
     size: u64,
+    /// Where parts are given back, whichever thread drops this.
+    runtime: Handle,
 }
 
 impl PartsUpload {
@@ -33,7 +35,7 @@ impl PartsUpload {
         let started = store.bounded(path, store.store.put_multipart(&key)).await?;
         let upload = Some(started.map_err(|error| put_error(path, error))?);
         let (store, path) = (store.clone(), path.to_owned());
-        Ok(Self { store, path, upload, in_flight: JoinSet::new(), parts: 0, size: 0 })
+        Ok(Self { store, path, upload, in_flight: JoinSet::new(), parts: 0, size: 0, runtime: Handle::current() })
     }
 
     /// Sends the next part, of [`super::PART_BYTES`] unless it is the last, once fewer than [`PARTS_IN_FLIGHT`] are on
@@ -121,10 +123,8 @@ impl PartsUpload {
 
 impl Drop for PartsUpload {
     fn drop(&mut self) {
-        if let Some(aborted) = self.abort_later()
-            && let Ok(runtime) = Handle::try_current()
-        {
-            runtime.spawn(aborted);
+        if let Some(aborted) = self.abort_later() {
+            self.runtime.spawn(aborted);
         }
     }
 }
