@@ -18,8 +18,8 @@ use redkite_types::Revision;
 
 use self::failure::{Call, Failure};
 use crate::{
-    Error, KeyRange, LeaseId, MetaStore, RangeRequest, RangeResponse, Result, Txn, TxnResponse, WatchStream, failpoint,
-    metrics, validate,
+    Error, KeyRange, LeaseId, MetaStore, Op, RangeRequest, RangeResponse, Result, Txn, TxnResponse, WatchStream,
+    failpoint, metrics, validate,
 };
 
 /// Largest answer taken: a transaction's own ranges cannot be paged, and one watch fragment holds at least one event.
@@ -203,8 +203,21 @@ impl EtcdStore {
         failpoint::step("meta-etcd-after-txn").map_err(Error::OutcomeUnknown)?;
         let answer = answer.map_err(|failure| name_lease(failure.into_error(), lease_of(txn)))?;
         let revision = answer.header().map(|header| Revision(header.revision())).unwrap_or_default();
-        convert::txn_response(answer.0, revision)
+        convert::txn_response(answer.0, revision).map_err(|error| match writes(txn) {
+            // It was carried out, one way or the other.
+            true => Error::OutcomeUnknown(error.to_string()),
+            false => error,
+        })
     }
+}
+
+/// Whether a transaction may change anything.
+fn writes(txn: &Txn) -> bool {
+    txn.then.iter().chain(&txn.otherwise).any(|op| match op {
+        Op::Range(_) => false,
+        Op::Txn(nested) => writes(nested),
+        Op::Put { .. } | Op::Delete(_) => true,
+    })
 }
 
 /// Etcd says that a lease is missing but not which.
@@ -218,8 +231,8 @@ fn name_lease(error: Error, lease: Option<LeaseId>) -> Error {
 /// The first lease a transaction puts under.
 fn lease_of(txn: &Txn) -> Option<LeaseId> {
     txn.then.iter().chain(&txn.otherwise).find_map(|op| match op {
-        crate::Op::Put { lease, .. } => *lease,
-        crate::Op::Txn(nested) => lease_of(nested),
+        Op::Put { lease, .. } => *lease,
+        Op::Txn(nested) => lease_of(nested),
         _ => None,
     })
 }
