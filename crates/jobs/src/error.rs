@@ -24,8 +24,8 @@ pub enum Error {
         /// What.
         detail: String,
     },
-    /// A fragment to be merged cannot be read, now or later.
-    #[error("fragment {fragment} cannot be read and is left out of merges until the next start: {source}")]
+    /// A fragment to be merged cannot be read.
+    #[error("fragment {fragment} cannot be read: {source}")]
     Input {
         /// Which.
         fragment: redkite_types::FragmentId,

@@ -1,19 +1,19 @@
 //! The loops that keep a node's data in shape, and the same work on request.
 //!
-//! One loop merges: it looks at the collections that changed since it looked last ([`agenda`]). One collects. One renews what
-//! the node tells the others, which must not wait for either. A failure is logged and tried again, and so is a panic; nothing
-//! waits for any of the loops.
+//! One loop merges: it looks at the collections that changed since it looked last ([`agenda`]), however long the merges take
+//! that run meanwhile. One collects. One renews what the node tells the others, which must not wait for either. A failure is
+//! logged and tried again, and so is a panic; nothing waits for any of the loops.
 
 mod agenda;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use agenda::{Agenda, Looked};
 use futures::FutureExt;
-use futures::stream::{self, StreamExt};
+use futures::stream::{FuturesUnordered, StreamExt};
 use parking_lot::Mutex;
 use redkite_table::presence::RENEWAL_PAUSE;
 use redkite_table::{Catalog, Database};
@@ -34,6 +34,8 @@ const SLOWDOWN_STEP: Duration = Duration::from_millis(5);
 const SLOWDOWN_MAX: Duration = Duration::from_secs(1);
 /// How long changes gather before the merge loop looks at them.
 const GATHER: Duration = Duration::from_millis(50);
+/// Pause before the list of collections, which could not be read, is looked at again.
+const UNREADABLE_PAUSE: Duration = Duration::from_secs(30);
 /// Pause before a loop that panicked goes on.
 const PANIC_PAUSE: Duration = Duration::from_secs(5);
 /// Longest time from a start to its first search for files that were never committed: a server that does not run for long
@@ -113,7 +115,8 @@ impl Maintenance {
     }
 
     /// Merges all that can be merged of one collection, or of all, as it is now, and returns what was done by collection.
-    /// What is flushed while this runs is left for later, so this ends however much that is.
+    /// What is flushed while this runs is left for later, so this ends however much that is. [`Error::Input`] for the first
+    /// fragment that cannot be read, once everything else has been merged.
     pub async fn merge(&self, collection: Option<&str>) -> Result<Vec<(String, Vec<MergeReport>)>> {
         let catalog = self.work.database.snapshot(redkite_table::Visibility::Strong).await?;
         let mut wanted = Vec::new();
@@ -130,20 +133,24 @@ impl Maintenance {
         // What is committed by now was made before.
         let before = Some(catalog.revision);
         drop(catalog);
-        let mut done = Vec::new();
+        let (mut done, mut unreadable) = (Vec::new(), None);
         for (name, id) in wanted {
             let mut reports = Vec::new();
             let _merging = self.work.enter(id).await;
             loop {
-                match self.work.merge_once(id, Eagerness::All, before).await? {
-                    Next::Merged(report) => reports.push(report),
-                    Next::Overtaken => {}
-                    Next::Nothing | Next::Unsettled => break,
+                match self.work.merge_once(id, Eagerness::All, before).await {
+                    Ok(Next::Merged(report)) => reports.push(report),
+                    // Another node works on it.
+                    Ok(Next::Overtaken) => tokio::time::sleep(GATHER).await,
+                    Ok(Next::Nothing | Next::Unsettled) => break,
+                    // It is left out from here on.
+                    Err(error @ Error::Input { .. }) => _ = unreadable.get_or_insert(error),
+                    Err(error) => return Err(error),
                 }
             }
             done.push((name, reports));
         }
-        Ok(done)
+        unreadable.map_or(Ok(done), Err)
     }
 
     /// Removes all that nobody needs any more of one collection, or of all, files that were never committed included.
@@ -228,7 +235,17 @@ impl Work {
         let started = Instant::now();
         let without = self.unreadable.lock().get(&collection).cloned().unwrap_or_default();
         let wanted = Wanted { eagerness, before, without };
-        let result = merge_next(&self.database, collection, &self.options.merge, &wanted, &self.pool).await;
+        let mut read_again = BTreeSet::new();
+        let result = loop {
+            let result = merge_next(&self.database, collection, &self.options.merge, &wanted, &self.pool).await;
+            match &result {
+                // A damaged copy in the cache is none in the store.
+                Err(Error::Input { fragment, source }) if read_again.insert(*fragment) => {
+                    self.database.readers.forget_damaged(source).await;
+                }
+                _ => break result,
+            }
+        };
         match &result {
             Ok(Next::Merged(report)) => {
                 metrics::counter!("redkite_merges_total").increment(1);
@@ -244,6 +261,9 @@ impl Work {
             Err(error) => {
                 metrics::counter!("redkite_merge_failures_total").increment(1);
                 if let Error::Input { fragment, .. } = error {
+                    let catalog = self.database.newest();
+                    let name = catalog.name_of(collection).unwrap_or_default();
+                    tracing::error!(collection = name, %error, "it is left out of merges until the next start");
                     self.unreadable.lock().entry(collection).or_default().insert(*fragment);
                 }
             }
@@ -253,41 +273,54 @@ impl Work {
 
     async fn merge_loop(self: Arc<Self>) {
         let mut agenda = Agenda::default();
+        let (mut due, mut running) = (VecDeque::new(), FuturesUnordered::new());
         loop {
             let catalog = self.database.newest();
             let revision = catalog.revision;
-            let due = self.due(&catalog, &mut agenda);
+            let readable = match self.due(&catalog, &mut agenda) {
+                Ok(found) => {
+                    due.extend(found);
+                    true
+                }
+                Err(error) => {
+                    tracing::error!(%error, "nothing can be merged");
+                    false
+                }
+            };
             // Not held while merging: it would keep what is merged away from being removed.
             drop(catalog);
-            let looked = stream::iter(due)
-                .map(|id| self.clone().merge_some(id).map(move |looked| (id, looked)))
-                .buffer_unordered(self.options.merge.threads.max(1))
-                .collect::<Vec<_>>()
-                .await;
-            looked.into_iter().for_each(|(id, looked)| agenda.looked(id, looked, Instant::now()));
-            // Nor is what it changed to: there may be more by the time it is looked at.
-            let changed = self.database.changed_since(revision).map(|changed| changed.map(drop));
-            let changed = match agenda.next() {
-                Some(at) => tokio::time::timeout_at(at, changed).await,
-                None => Ok(changed.await),
-            };
-            // The node stops.
-            if let Ok(Err(_)) = changed {
-                return;
+            while running.len() < self.options.merge.threads.max(1)
+                && let Some(id) = due.pop_front()
+            {
+                running.push(self.clone().look(id));
             }
-            tokio::time::sleep(GATHER).await;
+            let next = agenda.next();
+            tokio::select! {
+                Some((id, looked)) = running.next() => agenda.looked(id, looked, Instant::now()),
+                stopped = self.something_to_look_at(revision, next), if readable => if stopped { return },
+                () = tokio::time::sleep(UNREADABLE_PAUSE), if !readable => {}
+            }
         }
     }
 
-    /// Collections to be looked at now. Sets how much flushes into those that changed are slowed down.
-    fn due(&self, catalog: &Catalog, agenda: &mut Agenda) -> Vec<CollectionId> {
-        let collections = match catalog.live_collections() {
-            Ok(collections) => collections,
-            Err(error) => {
-                tracing::error!(%error, "nothing can be merged");
-                return Vec::new();
-            }
+    /// Waits until something has changed since `seen`, and for what changes soon after, or until `at`. Whether the node stops.
+    async fn something_to_look_at(&self, seen: Revision, at: Option<Instant>) -> bool {
+        // The catalog is not held: there may be a newer one by the time it is looked at.
+        let changed = self.database.changed_since(seen).map(|changed| changed.map(drop));
+        let changed = match at {
+            Some(at) => tokio::time::timeout_at(at, changed).await,
+            None => Ok(changed.await),
         };
+        if let Ok(Err(_)) = changed {
+            return true;
+        }
+        tokio::time::sleep(GATHER).await;
+        false
+    }
+
+    /// Collections to be looked at now. Sets how much flushes into those that changed are slowed down.
+    fn due(&self, catalog: &Catalog, agenda: &mut Agenda) -> Result<Vec<CollectionId>> {
+        let collections = catalog.live_collections()?;
         let now = Instant::now();
         let mut due = Vec::new();
         let mut live = BTreeSet::new();
@@ -306,7 +339,7 @@ impl Work {
             self.database.slowdowns.retain(|id| live.contains(&id));
             self.unreadable.lock().retain(|id, _| live.contains(id));
         }
-        due
+        Ok(due)
     }
 
     fn slow_down(&self, name: &str, id: CollectionId, unmerged: usize) {
@@ -326,25 +359,36 @@ impl Work {
         }
     }
 
+    /// Looks at one collection. A defect met there is a failure of that one.
+    async fn look(self: Arc<Self>, id: CollectionId) -> (CollectionId, Looked) {
+        let looked = AssertUnwindSafe(self.merge_some(id)).catch_unwind().await;
+        let looked = looked.unwrap_or_else(|_| {
+            tracing::error!(%id, "a merge met a defect, which is described above, and is tried again; the data is as it was");
+            Looked::Failed
+        });
+        (id, looked)
+    }
+
     /// Merges of one collection.
-    async fn merge_some(self: Arc<Self>, id: CollectionId) -> Looked {
+    async fn merge_some(&self, id: CollectionId) -> Looked {
         if !self.options.merge.enabled {
             return Looked::Done;
         }
         // Whoever merges it now changes it, or has seen what there is.
         let Some(_merging) = self.try_enter(id) else { return Looked::Unsettled };
+        let mut progress = false;
         for _ in 0..MERGES_IN_A_ROW {
             match self.merge_once(id, Eagerness::Tiered, None).await {
-                Ok(Next::Merged(_) | Next::Overtaken) => {}
+                Ok(Next::Merged(_) | Next::Overtaken) => progress = true,
                 Ok(Next::Nothing) => return Looked::Done,
+                // What it waits for now is something else than before.
+                Ok(Next::Unsettled) if progress => return Looked::More,
                 Ok(Next::Unsettled) => return Looked::Unsettled,
+                // The others are merged.
+                Err(Error::Input { .. }) => {}
                 Err(error) => {
                     let catalog = self.database.newest();
                     let collection = catalog.name_of(id).unwrap_or_default();
-                    if matches!(error, Error::Input { .. }) {
-                        tracing::error!(collection, %error, "a merge goes on without it");
-                        continue;
-                    }
                     tracing::warn!(collection, %error, "a merge failed and is tried again; the data is as it was");
                     return Looked::Failed;
                 }

@@ -62,11 +62,16 @@ pub fn standing(catalog: &Catalog, needs: &Needs, horizon: Horizon, options: &Me
 }
 
 impl Standing {
-    /// Shows the figures to whoever collects metrics. `holder` is who was shown to hold the oldest floor, and is now.
+    /// Shows the figures to whoever collects metrics. `holder` is which node was shown to hold the oldest floor, and is now.
     pub fn publish(&self, holder: &mut String) {
-        if *holder != self.oldest_floor_holder {
+        // Without the revision of a pin: there is no end of those, and a series that was once shown stays.
+        let node = match self.oldest_floor_holder.match_indices('/').nth(1) {
+            Some((end, _)) => &self.oldest_floor_holder[..end],
+            None => &self.oldest_floor_holder,
+        };
+        if holder != node {
             gauge!("redkite_oldest_floor_holder", "holder" => std::mem::take(holder)).set(0.0);
-            holder.clone_from(&self.oldest_floor_holder);
+            node.clone_into(holder);
         }
         gauge!("redkite_oldest_floor_holder", "holder" => holder.clone()).set(1.0);
         gauge!("redkite_fragments").set(self.fragments as f64);

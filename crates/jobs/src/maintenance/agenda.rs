@@ -1,7 +1,7 @@
 //! Which collections to look at for merges, and when. Pure: the time is passed in.
 //!
-//! A collection is looked at when it changed. One whose merge failed, or has to wait for a flush that is not committed yet, is
-//! looked at again after a pause that doubles each time, and not before, however often it changes.
+//! A collection is looked at when it changed, by one look at a time. One whose merge failed, or has to wait for a flush that is
+//! not committed yet, is looked at again after a pause that doubles each time, and not before, however often it changes.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -38,8 +38,18 @@ struct Item {
     head: Revision,
     /// When to look; none if it is not to be looked at.
     at: Option<Instant>,
-    /// The last pause; zero after a look that needed none.
+    /// Whether somebody looks at it now.
+    looking: bool,
+    /// What the last look came to.
+    last: Looked,
+    /// The pause after that; zero if it needed none.
     pause: Duration,
+}
+
+impl Item {
+    /// One that nobody has looked at.
+    const NEW: Self =
+        Self { head: Revision::ZERO, at: None, looking: false, last: Looked::Done, pause: Duration::ZERO };
 }
 
 /// The collections.
@@ -49,45 +59,52 @@ pub(super) struct Agenda(HashMap<CollectionId, Item>);
 impl Agenda {
     /// Notes the head of a collection; whether it is another one than before.
     pub(super) fn has_changed(&mut self, id: CollectionId, head: Revision, now: Instant) -> bool {
-        let item = self.0.entry(id).or_insert(Item { head: Revision::ZERO, at: None, pause: Duration::ZERO });
+        let item = self.0.entry(id).or_insert(Item::NEW);
         if item.head == head {
             return false;
         }
         item.head = head;
-        // One that waits for its time sees the change then.
+        // One that waits for its time sees the change then. A look that is under way may have missed it.
         item.at.get_or_insert(now);
         true
     }
 
-    /// Whether to look now. It is not due again until it has been looked at.
+    /// Whether to look now. If so, the look is under way from here on.
     pub(super) fn is_due(&mut self, id: CollectionId, now: Instant) -> bool {
         let Some(item) = self.0.get_mut(&id) else { return false };
-        let due = item.at.is_some_and(|at| at <= now);
+        let due = !item.looking && item.at.is_some_and(|at| at <= now);
         if due {
             item.at = None;
+            item.looking = true;
         }
         due
     }
 
-    /// Notes what a look came to.
+    /// Notes what a look came to, which is over.
     pub(super) fn looked(&mut self, id: CollectionId, looked: Looked, now: Instant) {
         let Some(item) = self.0.get_mut(&id) else { return };
+        item.looking = false;
+        let last = std::mem::replace(&mut item.last, looked);
         let pauses = match looked {
-            Looked::Done | Looked::More => {
-                item.pause = Duration::ZERO;
-                item.at = (looked == Looked::More).then_some(now);
-                return;
+            Looked::Done => None,
+            Looked::More => {
+                item.at = Some(now);
+                None
             }
-            Looked::Unsettled => UNSETTLED,
-            Looked::Failed => FAILED,
+            Looked::Unsettled => Some(UNSETTLED),
+            Looked::Failed => Some(FAILED),
         };
-        item.pause = (item.pause * 2).clamp(pauses.first, pauses.longest);
+        let Some(pauses) = pauses else {
+            item.pause = Duration::ZERO;
+            return;
+        };
+        item.pause = if last == looked { (item.pause * 2).min(pauses.longest) } else { pauses.first };
         item.at = Some(now + item.pause);
     }
 
     /// When the next look is due.
     pub(super) fn next(&self) -> Option<Instant> {
-        self.0.values().filter_map(|item| item.at).min()
+        self.0.values().filter(|item| !item.looking).filter_map(|item| item.at).min()
     }
 
     /// Forgets all but these.
@@ -146,5 +163,34 @@ mod tests {
         assert!(agenda.has_changed(FILMS, Revision(99), now) && due(&mut agenda, now));
         agenda.looked(FILMS, Looked::Unsettled, now);
         assert_eq!(agenda.next(), Some(now + Duration::from_millis(250)), "what was is forgotten");
+    }
+
+    #[test]
+    fn pauses_of_one_kind_say_nothing_of_the_other() {
+        let (mut agenda, mut now) = (Agenda::default(), Instant::now());
+        agenda.has_changed(FILMS, Revision(1), now);
+        let looks = [Looked::Failed, Looked::Failed, Looked::Unsettled, Looked::Unsettled, Looked::Failed];
+        for (looked, ms) in looks.into_iter().zip([5_000, 10_000, 250, 500, 5_000]) {
+            assert!(due(&mut agenda, now));
+            agenda.looked(FILMS, looked, now);
+            let at = now + Duration::from_millis(ms);
+            assert_eq!(agenda.next(), Some(at), "{looked:?}");
+            now = at;
+        }
+    }
+
+    #[test]
+    fn a_change_while_it_is_looked_at_is_looked_at_afterwards() {
+        let (mut agenda, now) = (Agenda::default(), Instant::now());
+        agenda.has_changed(FILMS, Revision(1), now);
+        assert!(due(&mut agenda, now));
+        assert!(agenda.has_changed(FILMS, Revision(2), now));
+        assert!(!due(&mut agenda, now), "one look at a time");
+        assert_eq!(agenda.next(), None);
+        agenda.looked(FILMS, Looked::Done, now);
+        assert_eq!(agenda.next(), Some(now));
+        assert!(due(&mut agenda, now));
+        agenda.looked(FILMS, Looked::Done, now);
+        assert_eq!(agenda.next(), None);
     }
 }
