@@ -1,6 +1,7 @@
 //! Opens fragments, and caches what is worth it: open column files, decoded batches of compressed columns, deleted rows.
 //!
-//! Files are immutable and ids never repeat, so nothing cached here ever has to be invalidated.
+//! Files are immutable and ids never repeat, so nothing cached here gets out of date. What is dropped is what is of no more use,
+//! and what turned out to be damaged.
 
 use std::collections::HashSet;
 use std::sync::Arc;
