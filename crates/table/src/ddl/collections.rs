@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use redkite_meta::{Compare, Op};
 use redkite_types::{CollectionId, Revision, Schema, limits};
 
@@ -12,6 +13,8 @@ use crate::{Catalog, Database, Error, Result};
 
 /// Bits of a collection id that are random; those above are the revision of its creation.
 const ID_RANDOM_BITS: u32 = 20;
+/// Largest list of names: beside it the transaction that puts it has room for a schema.
+const NAMES_BYTES_MAX: usize = 1_200_000;
 /// What S33 says of a collection without a vector index.
 pub(super) const NO_INDEX: &str = "NONE";
 
@@ -81,9 +84,10 @@ impl Database {
         };
         let mut names = vec![name];
         names.extend(catalog.names.iter().cloned());
+        let names = encode_names(&names)?;
         let schema_key = self.keys.schema(&segment);
         change.compares.extend([self.names_unchanged(catalog), Compare::absent(&schema_key)]);
-        change.ops.push(Op::put(self.keys.collection_list(), entry::encode(&names)?));
+        change.ops.push(Op::put(self.keys.collection_list(), names));
         change.ops.push(Op::put(schema_key, entry::encode(&record)?));
         change.touched.push(segment);
         Ok(Plan::Change(id))
@@ -124,7 +128,7 @@ impl Database {
             known.name = new.to_owned();
         }
         change.compares.push(self.names_unchanged(catalog));
-        change.ops.push(Op::put(self.keys.collection_list(), entry::encode(&names)?));
+        change.ops.push(Op::put(self.keys.collection_list(), encode_names(&names)?));
         change.replace_record(found, CollectionRecord { name: new.to_owned(), ..CollectionRecord::clone(record) })?;
         Ok(Plan::Change(()))
     }
@@ -132,6 +136,19 @@ impl Database {
     pub(super) fn names_unchanged(&self, catalog: &Catalog) -> Compare {
         Compare::unchanged_since(self.keys.collection_list(), catalog.names_revision)
     }
+}
+
+/// The value of S33's key, unless it is larger than etcd takes.
+fn encode_names(names: &[NameRecord]) -> Result<Bytes> {
+    let encoded = entry::encode(&names)?;
+    if encoded.len() > NAMES_BYTES_MAX {
+        return Err(Error::LimitReached {
+            what: "the list of all collections' names, in bytes,",
+            limit: NAMES_BYTES_MAX,
+            advice: "use shorter names, or drop collections",
+        });
+    }
+    Ok(encoded)
 }
 
 /// A segment nobody else has or had: the name, as far as it fits beside the id into one folder name, and the id.

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use redkite_meta::{MetaStore, Op, Txn};
-use redkite_table::entry::{CollectionTombstone, IndexRecord, parse};
+use redkite_table::entry::{CollectionTombstone, IndexRecord, NameRecord, encode, parse};
 use redkite_table::{Error, Visibility};
-use redkite_types::{FieldId, Metric};
+use redkite_types::{CollectionId, ErrorKind, FieldId, Metric, limits};
 
 use crate::faulty_meta::{Call, Fault};
 use crate::world::{Node, Stores, collection};
@@ -174,4 +174,50 @@ async fn indexes_are_one_a_field_and_told_with_the_name() {
     node.database.drop_index("films", "v", "").await.unwrap();
     node.database.create_index("films", index("w", "FLAT")).await.unwrap();
     assert_eq!(index_type().await, "FLAT");
+}
+
+/// All names are one value of the metadata, which has a largest size.
+#[tokio::test]
+async fn the_number_of_collections_is_limited() {
+    let scene = async |count: usize, name_bytes: usize| {
+        let stores = Stores::new();
+        let node = stores.node(1).await;
+        let record = |number: usize| NameRecord {
+            name: format!("n{number:0>width$}", width = name_bytes - 1),
+            create_time: "2026-11-22T06:00:00Z".to_owned(),
+            index_type: "NONE".to_owned(),
+            id: CollectionId(i64::MAX - number as i64),
+            segment: None,
+        };
+        let names: Vec<NameRecord> = (0..count).map(record).collect();
+        let put = Op::put(node.database.keys.collection_list(), encode(&names).unwrap());
+        stores.meta.txn(Txn { then: vec![put], ..Txn::default() }).await.unwrap();
+        node
+    };
+    let create = async |node: &Node, name: &str| node.database.create_collection(collection(name, 2)).await;
+    let node = scene(limits::COLLECTIONS_MAX - 1, 100).await;
+    create(&node, "one").await.unwrap();
+    let error = create(&node, "two").await.unwrap_err();
+    assert!(matches!(error, Error::TooManyCollections { limit: limits::COLLECTIONS_MAX }), "{error}");
+    node.database.rename_collection("one", "uno").await.unwrap();
+    node.database.drop_collection("uno").await.unwrap();
+    create(&node, "two").await.unwrap();
+    // Names of the greatest length are too many before that.
+    let node = scene(3_430, limits::NAME_BYTES_MAX).await;
+    let long = |number: usize| format!("x{number:0>width$}", width = limits::NAME_BYTES_MAX - 1);
+    let error = async {
+        for number in 0..limits::COLLECTIONS_MAX {
+            if let Err(error) = create(&node, &long(number)).await {
+                return error;
+            }
+        }
+        panic!("it is not limited");
+    };
+    let error = error.await;
+    assert_eq!(error.kind(), ErrorKind::Exhausted);
+    assert!(error.to_string().contains("use shorter names"), "{error}");
+    create(&node, "one").await.unwrap();
+    let error = node.database.rename_collection("one", &long(9_999)).await.unwrap_err();
+    assert!(error.to_string().contains("use shorter names"), "{error}");
+    node.database.drop_collection("one").await.unwrap();
 }
