@@ -63,7 +63,7 @@ pub struct SessionEvents(pub Arc<Ingest>);
 
 impl ConnectionEvents for SessionEvents {
     fn on_connect(&self, connection: ConnectionInfo) {
-        self.0.connected(redkite_ingest::ConnectionId(connection.id.0));
+        self.0.connected(redkite_ingest::ConnectionId(connection.id.0), connection.peer);
     }
 
     fn on_disconnect(&self, connection: ConnectionId) {

@@ -1,6 +1,7 @@
 //! All clients of a node: which connection they are on, and what those that are gone have lost.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -36,13 +37,21 @@ pub struct Ingest {
 #[derive(Debug)]
 struct Registry {
     identities: Identities,
-    /// Live connections with the identifiers that have a session there.
-    connections: HashMap<ConnectionId, Vec<i64>>,
+    /// Live ones.
+    connections: HashMap<ConnectionId, Connected>,
     sessions: HashMap<ClientId, Arc<Session>>,
     /// Where an identifier's session is.
     homes: HashMap<i64, ConnectionId>,
     /// Closed sessions by whose they were, while a flush of theirs still runs or its outcome is open.
     ending: HashMap<Identity, Weak<Session>>,
+}
+
+/// A connection.
+#[derive(Debug)]
+struct Connected {
+    peer: SocketAddr,
+    /// The identifiers that have a session there.
+    identifiers: Vec<i64>,
 }
 
 impl Ingest {
@@ -92,14 +101,15 @@ impl Ingest {
     }
 
     /// A connection was accepted. To be called before its first request is served.
-    pub fn connected(&self, connection: ConnectionId) {
-        self.registry.lock().connections.entry(connection).or_default();
+    pub fn connected(&self, connection: ConnectionId, peer: SocketAddr) {
+        self.registry.lock().connections.insert(connection, Connected { peer, identifiers: Vec::new() });
     }
 
     /// A connection is gone, and with it the sessions on it (S10).
     pub fn disconnected(&self, connection: ConnectionId) {
         let mut registry = self.registry.lock();
-        for identifier in registry.connections.remove(&connection).unwrap_or_default() {
+        let ended = registry.connections.remove(&connection);
+        for identifier in ended.into_iter().flat_map(|connected| connected.identifiers) {
             registry.end(ClientId { connection, identifier }, "the connection ended", &self.database);
         }
         // Nobody is left to be told.
@@ -242,8 +252,9 @@ impl Registry {
             session.touch();
             return Ok(session.clone());
         }
+        let ended = || Error::SessionLost { reason: "the connection has ended".into() };
         if !self.connections.contains_key(&client.connection) {
-            return Err(Error::SessionLost { reason: "the connection has ended".into() });
+            return Err(ended());
         }
         // The same identifier elsewhere is the same client before it reconnected, whether or not the old connection is
         // known to be dead yet. A straggler from the old one must not end the session on the new one.
@@ -257,9 +268,11 @@ impl Registry {
         if let Some(reason) = self.identities.tell(identity) {
             return Err(Error::SessionLost { reason });
         }
-        self.connections.entry(client.connection).or_default().push(client.identifier);
+        let connected = self.connections.get_mut(&client.connection).ok_or_else(ended)?;
+        connected.identifiers.push(client.identifier);
+        let peer = connected.peer;
         let predecessor = self.ending.remove(&identity).and_then(|session| session.upgrade());
-        let session = Arc::new(Session::new(client, ingest.buffered.clone(), predecessor));
+        let session = Arc::new(Session::new(client, peer, ingest.buffered.clone(), predecessor));
         self.sessions.insert(client, session.clone());
         if client.identifier != 0 {
             self.homes.insert(client.identifier, client.connection);
@@ -280,8 +293,8 @@ impl Registry {
         if self.homes.get(&client.identifier) == Some(&client.connection) {
             self.homes.remove(&client.identifier);
         }
-        if let Some(identifiers) = self.connections.get_mut(&client.connection) {
-            identifiers.retain(|known| *known != client.identifier);
+        if let Some(connected) = self.connections.get_mut(&client.connection) {
+            connected.identifiers.retain(|known| *known != client.identifier);
         }
         let reason = session.close(why, database);
         if self.ending.len() >= ENDING_SWEEP {

@@ -8,6 +8,7 @@
 mod auto_flush;
 
 use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -35,6 +36,7 @@ const SETTLE_PAUSE_MAX: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) client: ClientId,
+    peer: SocketAddr,
     state: Arc<tokio::sync::Mutex<State>>,
     /// What can be known without waiting for a turn.
     glance: Mutex<Glance>,
@@ -135,9 +137,14 @@ pub struct WriteReport {
 }
 
 impl Session {
-    /// A session of `client`. Its first turn waits until `predecessor` has come to its end: a flush that still runs
+    /// A session of `client` on a connection from `peer`. Its first turn waits until `predecessor` has come to its end: a flush that still runs
     /// there is older than everything that is written here.
-    pub(crate) fn new(client: ClientId, total: Arc<AtomicU64>, predecessor: Option<Arc<Session>>) -> Self {
+    pub(crate) fn new(
+        client: ClientId,
+        peer: SocketAddr,
+        total: Arc<AtomicU64>,
+        predecessor: Option<Arc<Session>>,
+    ) -> Self {
         let buffered = Buffered { total, bytes: 0 };
         let state = State { block: Block::default(), buffered, unsettled: None, counted: 0, policy: Policy::default() };
         let glance = Glance {
@@ -150,6 +157,7 @@ impl Session {
         };
         Self {
             client,
+            peer,
             state: Arc::new(tokio::sync::Mutex::new(state)),
             glance: Mutex::new(glance),
             closed: AtomicBool::new(false),
@@ -193,6 +201,7 @@ impl Session {
         let mut collections: Vec<String> = by_collection.keys().map(name).collect();
         collections.sort_unstable();
         tracing::warn!(
+            peer = %self.peer,
             connection = self.client.connection.0,
             identifier = self.client.identifier,
             collections = collections.join(", "),

@@ -12,6 +12,11 @@ fn registry() -> Registry {
     }
 }
 
+fn connect(registry: &mut Registry, connection: u64) {
+    let connected = Connected { peer: ([127, 0, 0, 1], 1).into(), identifiers: Vec::new() };
+    registry.connections.insert(ConnectionId(connection), connected);
+}
+
 fn client(connection: u64, identifier: i64) -> ClientId {
     ClientId { connection: ConnectionId(connection), identifier }
 }
@@ -38,7 +43,7 @@ async fn bind(registry: &mut Registry, client: ClientId) -> std::result::Result<
 async fn a_session_is_a_connection_and_an_identifier() {
     let mut registry = registry();
     let (a, b) = (registry.identities.hand_out(), registry.identities.hand_out());
-    registry.connections.insert(ConnectionId(1), Vec::new());
+    connect(&mut registry, 1);
     let first = bind(&mut registry, client(1, a)).await.unwrap();
     assert!(Arc::ptr_eq(&first, &bind(&mut registry, client(1, a)).await.unwrap()));
     assert!(!Arc::ptr_eq(&first, &bind(&mut registry, client(1, b)).await.unwrap()));
@@ -50,7 +55,7 @@ async fn a_request_on_a_connection_that_ended_finds_nothing_and_breaks_nothing()
     let mut registry = registry();
     let id = registry.identities.hand_out();
     assert!(bind(&mut registry, client(1, id)).await.unwrap_err().contains("the connection has ended"));
-    registry.connections.insert(ConnectionId(2), Vec::new());
+    connect(&mut registry, 2);
     let session = bind(&mut registry, client(2, id)).await.unwrap();
     assert!(bind(&mut registry, client(1, id)).await.is_err());
     assert!(Arc::ptr_eq(&session, &bind(&mut registry, client(2, id)).await.unwrap()));
@@ -61,7 +66,7 @@ async fn the_newer_connection_has_the_client() {
     let mut registry = registry();
     let id = registry.identities.hand_out();
     for connection in [1, 2] {
-        registry.connections.insert(ConnectionId(connection), Vec::new());
+        connect(&mut registry, connection);
     }
     bind(&mut registry, client(1, id)).await.unwrap();
     let newer = bind(&mut registry, client(2, id)).await.unwrap();
@@ -74,7 +79,7 @@ async fn the_newer_connection_has_the_client() {
 async fn clients_without_identifier_never_meet() {
     let mut registry = registry();
     for connection in [1, 2] {
-        registry.connections.insert(ConnectionId(connection), Vec::new());
+        connect(&mut registry, connection);
         bind(&mut registry, client(connection, 0)).await.unwrap();
     }
     assert_eq!((registry.sessions.len(), registry.homes.len()), (2, 0));

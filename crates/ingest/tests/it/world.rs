@@ -111,7 +111,7 @@ impl Node {
     /// A new connection.
     pub fn connect(&self) -> ConnectionId {
         let connection = ConnectionId(self.connections.fetch_add(1, Ordering::Relaxed) + 1);
-        self.ingest.connected(connection);
+        self.ingest.connected(connection, ([127, 0, 0, 1], 1).into());
         connection
     }
 
