@@ -400,7 +400,7 @@ def test_figures_tell_how_things_stand(new_server, new_client):
     assert server.metric(r"^redkite_tombstones") == before + 5
     assert server.metric(r"^redkite_oldest_floor_revision") > 0
     standing = admin(server, "gc")["standing"]
-    assert standing["oldest_floor_holder"] == "standalone/1"
+    assert standing["oldest_floor_holder"] == "standalone/1/0"
 
 
 def test_flushes_slow_down_visibly_when_merging_is_behind(new_server, new_client):

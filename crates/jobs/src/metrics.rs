@@ -24,7 +24,7 @@ pub struct Standing {
     pub tombstones: u64,
     /// The oldest revision anybody reads or has pinned.
     pub oldest_floor: Revision,
-    /// Who that is: `<cluster>/<node>`, of a pin with the revision behind.
+    /// Who that is: `<cluster>/<node>/<incarnation>`, of a pin with the revision behind.
     pub oldest_floor_holder: String,
     /// The oldest revision that can be read.
     pub horizon: Revision,

@@ -20,14 +20,14 @@
 //! | `/<user>/.tomb/collection/<id>` | a dropped collection | |
 //! | `/<user>/.tomb/segment/<segment>/<commit>/<what>` | entries that a commit dropped or replaced | |
 //! | `/<user>/.horizon` | no revision before this one can be read any more, and what only those need may be removed | |
-//! | `/<user>/.node/<cluster>/<node>` | what a node still reads and writes, leased | |
-//! | `/<user>/.pin/<cluster>/<node>/<revision>` | an old revision a node reads, leased | |
+//! | `/<user>/.node/<cluster>/<node>/<incarnation>` | what one run of a node still reads and writes, leased | |
+//! | `/<user>/.pin/<cluster>/<node>/<incarnation>/<revision>` | an old revision it reads, leased | |
 //! | `/<user>/.pins` | put with every new pin: raising the horizon compares it | |
 //!
 //! `<segment>` is the name the collection was created with, or `<name>.<id>` where that was taken; names cannot contain
 //! a dot or start with one, so bookkeeping keys and collections never meet.
 
-use redkite_types::{ClusterId, CollectionId, CommitId, NodeId, Revision, UserName};
+use redkite_types::{ClusterId, CollectionId, CommitId, Incarnation, NodeId, Revision, UserName};
 
 /// The key of S29.
 pub const USER_LIST: &str = "/user_list";
@@ -125,9 +125,10 @@ impl UserKeys {
         format!("{}.horizon", self.prefix)
     }
 
-    /// What a node still reads and writes.
-    pub fn node(&self, cluster: &ClusterId, node: NodeId) -> String {
-        format!("{}{cluster}/{node}", self.nodes())
+    /// What one run of a node still reads and writes. One that was taken for dead says so under another key than the one
+    /// that took its place.
+    pub fn node(&self, cluster: &ClusterId, node: NodeId, incarnation: Incarnation) -> String {
+        format!("{}{cluster}/{node}/{incarnation}", self.nodes())
     }
 
     /// The keys of all nodes: a prefix.
@@ -135,9 +136,9 @@ impl UserKeys {
         format!("{}.node/", self.prefix)
     }
 
-    /// An old revision that a node reads.
-    pub fn pin(&self, cluster: &ClusterId, node: NodeId, revision: Revision) -> String {
-        format!("{}{cluster}/{node}/{:019}", self.pins(), revision.0)
+    /// An old revision that one run of a node reads.
+    pub fn pin(&self, cluster: &ClusterId, node: NodeId, incarnation: Incarnation, revision: Revision) -> String {
+        format!("{}{cluster}/{node}/{incarnation}/{:019}", self.pins(), revision.0)
     }
 
     /// The pins of all nodes: a prefix.
@@ -256,7 +257,7 @@ mod tests {
         check(keys.collection_tombstone(CollectionId(7)), UserKey::CollectionTombstone);
         let commit = CommitId::new(Revision(3), 4);
         check(keys.tombstone("films.7", &commit, "anchors"), UserKey::Tombstone { segment: "films.7" });
-        check(keys.pin(&ClusterId::new("c1").unwrap(), NodeId(1), Revision(9)), UserKey::Bookkeeping);
+        check(keys.pin(&ClusterId::new("c1").unwrap(), NodeId(1), Incarnation(2), Revision(9)), UserKey::Bookkeeping);
         check(keys.store(), UserKey::Bookkeeping);
         check(keys.claim(), UserKey::Bookkeeping);
         assert_eq!(keys.parse("/bob/collection_list"), None);

@@ -14,7 +14,7 @@ use redkite_meta::keys::UserKeys;
 use redkite_storage::{DataStore, StorageOptions};
 use redkite_table::fragment::ReaderOptions;
 use redkite_table::{Ambient, Database, DatabaseOptions, store_identity, user_claim};
-use redkite_types::{NodeId, UserName};
+use redkite_types::{Incarnation, NodeId, UserName};
 use tokio::time::Instant;
 
 use crate::cluster_config;
@@ -119,6 +119,7 @@ fn database_options(config: &Config) -> DatabaseOptions {
         user: config.user.clone(),
         cluster: config.cluster_id.clone(),
         node: STANDALONE_NODE,
+        incarnation: Incarnation::default(),
         remote_metadata: metadata::is_remote(&config.etcd),
         readers,
     }

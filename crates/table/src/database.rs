@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 use redkite_meta::keys::{USER_LIST, UserKeys};
 use redkite_meta::{Compare, MetaStore, Op, Txn};
 use redkite_storage::DataStore;
-use redkite_types::{ClusterId, CommitId, FragmentId, NodeId, Revision, UserName};
+use redkite_types::{ClusterId, CommitId, FragmentId, Incarnation, NodeId, Revision, UserName};
 
 use crate::auto_id::AutoIds;
 use crate::commit::{Committer, floor_value};
@@ -31,6 +31,8 @@ pub struct DatabaseOptions {
     pub cluster: ClusterId,
     /// Its number there.
     pub node: NodeId,
+    /// Which run of that node this is; no other one that may still be alive has the same.
+    pub incarnation: Incarnation,
     /// Whether the metadata store is across a network, so that concurrent requests share revision reads.
     pub remote_metadata: bool,
     /// What readers of fragments may keep.
@@ -84,8 +86,7 @@ impl Database {
     ) -> Result<Arc<Self>> {
         let keys = UserKeys::new(&options.user);
         register_user(meta.as_ref(), &keys, &options.user).await?;
-        let (cluster, node) = (options.cluster.clone(), options.node);
-        let presence = Presence::announce(meta.clone(), keys.clone(), cluster, node, ambient.clone()).await?;
+        let presence = Presence::announce(meta.clone(), keys.clone(), &options, ambient.clone()).await?;
         let follower = Follower::start(meta.clone(), keys.clone()).await?;
         let heads = HeadReader::new(meta.clone(), keys.head(), options.remote_metadata, follower.known());
         let lease = OutcomeLease::new(meta.clone(), ambient.clone());
@@ -117,6 +118,11 @@ impl Database {
     fn node_needs(&self) -> NodeNeeds {
         let oldest_id = self.unfinished.oldest(|| self.newest().revision);
         NodeNeeds { format: FORMAT, read_floor: self.follower.oldest_held(), oldest_id }
+    }
+
+    /// The key under which [`Database::tell_needs`] tells them.
+    pub fn needs_key(&self) -> String {
+        self.keys.node(&self.options.cluster, self.options.node, self.options.incarnation)
     }
 
     /// Tells the other nodes what this one still needs, and renews its lease. To be called every

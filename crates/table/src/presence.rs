@@ -16,12 +16,12 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use redkite_meta::keys::UserKeys;
 use redkite_meta::{KeyRange, KeyValue, LeaseId, MetaStore, Op, OpResult, RangeRequest, Txn};
-use redkite_types::{ClusterId, NodeId, Revision};
+use redkite_types::{ClusterId, Incarnation, NodeId, Revision};
 use serde::{Deserialize, Serialize};
 
 use crate::entry::{self, FORMAT};
 use crate::horizon::{self, Horizon};
-use crate::{Ambient, Error, Result};
+use crate::{Ambient, DatabaseOptions, Error, Result};
 
 /// How long what a node said outlives it.
 const TERM: Duration = Duration::from_secs(60);
@@ -34,7 +34,7 @@ const PINS_MAX: usize = 1_024;
 /// Tries to put something under a lease that keeps ending.
 const LEASE_TRIES: u32 = 3;
 
-/// The value of `/<user>/.node/<cluster>/<node>`.
+/// The value of `/<user>/.node/<cluster>/<node>/<incarnation>`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeNeeds {
     /// See [`FORMAT`].
@@ -52,6 +52,7 @@ pub(crate) struct Presence {
     keys: UserKeys,
     cluster: ClusterId,
     node: NodeId,
+    incarnation: Incarnation,
     ambient: Ambient,
     told: Mutex<Option<Told>>,
     /// Held while needs are worked out and told, so that older ones are never told after newer ones.
@@ -103,25 +104,33 @@ impl Presence {
     pub(crate) async fn announce(
         meta: Arc<dyn MetaStore>,
         keys: UserKeys,
-        cluster: ClusterId,
-        node: NodeId,
+        who: &DatabaseOptions,
         ambient: Ambient,
     ) -> Result<Self> {
         let presence = Self {
             meta,
             keys,
-            cluster,
-            node,
+            cluster: who.cluster.clone(),
+            node: who.node,
+            incarnation: who.incarnation,
             ambient,
             told: Mutex::default(),
             telling: Default::default(),
             pins: Default::default(),
         };
         // Any revision read now is one that no later catalog is older than.
-        let key = presence.keys.node(&presence.cluster, presence.node);
+        let key = presence.key();
         let now = presence.meta.range(RangeRequest::new(KeyRange::Exact(key))).await?.revision;
         presence.tell(|| NodeNeeds { format: FORMAT, read_floor: now, oldest_id: now }).await?;
         Ok(presence)
+    }
+
+    fn key(&self) -> String {
+        self.keys.node(&self.cluster, self.node, self.incarnation)
+    }
+
+    fn pin_key(&self, revision: Revision) -> String {
+        self.keys.pin(&self.cluster, self.node, self.incarnation, revision)
     }
 
     /// Puts what the node needs now, if that is not what it said last; renews or replaces the lease.
@@ -146,11 +155,7 @@ impl Presence {
                 Some(told) => told.lease,
                 None => self.meta.lease_grant(TERM).await?,
             };
-            let put = Op::Put {
-                key: self.keys.node(&self.cluster, self.node),
-                value: entry::encode(&needs)?,
-                lease: Some(lease),
-            };
+            let put = Op::Put { key: self.key(), value: entry::encode(&needs)?, lease: Some(lease) };
             match self.meta.txn(Txn { then: vec![put], ..Txn::default() }).await {
                 Ok(response) => {
                     *self.told.lock() = Some(Told { lease, needs, at: response.revision });
@@ -195,7 +200,7 @@ impl Presence {
             }
             // Under another lease it has the same users.
             let users = held.map(|held| held.users.clone()).unwrap_or_default();
-            let pin = self.keys.pin(&self.cluster, self.node, revision);
+            let pin = self.pin_key(revision);
             let txn = Txn {
                 compares: vec![horizon::allows(&self.keys, revision)],
                 then: vec![
@@ -257,7 +262,7 @@ impl Presence {
         }
         while let Some(revision) = pins.doubtful.first().copied() {
             if !pins.held.contains_key(&revision) {
-                let key = self.keys.pin(&self.cluster, self.node, revision);
+                let key = self.pin_key(revision);
                 self.meta.txn(Txn { then: vec![Op::Delete(KeyRange::Exact(key))], ..Txn::default() }).await?;
             }
             pins.doubtful.remove(&revision);
@@ -269,9 +274,9 @@ impl Presence {
 /// What all nodes need, as one read of the metadata found it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Needs {
-    /// Per node (`<cluster>/<node>`): what it told.
+    /// Per run of a node (`<cluster>/<node>/<incarnation>`): what it told.
     pub nodes: Vec<(String, NodeNeeds)>,
-    /// Per pin (`<cluster>/<node>/<revision>`): the revision.
+    /// Per pin (`<cluster>/<node>/<incarnation>/<revision>`): the revision.
     pub pins: Vec<(String, Revision)>,
     /// The mod revision of the key that every new pin puts.
     pub pins_head: Revision,

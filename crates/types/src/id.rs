@@ -41,6 +41,11 @@ pub struct FieldId(pub i64);
 #[serde(transparent)]
 pub struct NodeId(pub u32);
 
+/// One run of a node: of two under the same number the one that started later has the greater.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Incarnation(pub u64);
+
 macro_rules! display_inner {
     ($($name:ident),*) => {$(
         impl fmt::Display for $name {
@@ -50,7 +55,7 @@ macro_rules! display_inner {
         }
     )*};
 }
-display_inner!(CollectionId, FieldId, NodeId);
+display_inner!(CollectionId, FieldId, NodeId, Incarnation);
 
 /// Why a text is not an id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

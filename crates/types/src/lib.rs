@@ -12,7 +12,7 @@ mod stamp;
 mod value;
 
 pub use error_kind::ErrorKind;
-pub use id::{ClusterId, CollectionId, FieldId, IdError, NodeId, Revision, UserName};
+pub use id::{ClusterId, CollectionId, FieldId, IdError, Incarnation, NodeId, Revision, UserName};
 pub use metric::Metric;
 pub use schema::{DYNAMIC_FIELD_NAME, DataType, ElementType, Field, Schema};
 pub use stamp::{CommitId, FragmentId};

@@ -56,6 +56,7 @@ impl Node {
             user: UserName::new("u").unwrap(),
             cluster: ClusterId::new("c").unwrap(),
             node: NodeId(1),
+            incarnation: Default::default(),
             remote_metadata: false,
             readers: Default::default(),
         };

@@ -26,6 +26,7 @@ async fn database() -> Arc<Database> {
         user: redkite_types::UserName::new("u").unwrap(),
         cluster: redkite_types::ClusterId::new("c").unwrap(),
         node: redkite_types::NodeId(1),
+        incarnation: Default::default(),
         remote_metadata: false,
         readers: Default::default(),
     };

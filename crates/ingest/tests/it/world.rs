@@ -81,6 +81,7 @@ impl Stores {
             user: UserName::new("u").unwrap(),
             cluster: ClusterId::new("c").unwrap(),
             node: NodeId(number),
+            incarnation: Default::default(),
             remote_metadata: false,
             readers: Default::default(),
         };

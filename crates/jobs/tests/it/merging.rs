@@ -359,7 +359,8 @@ async fn check(
     }
     // The stopped nodes are gone; what they said they read must not hold anything up for ever.
     for number in [1, 2] {
-        let key = observer.database.keys.node(&observer.database.options.cluster, redkite_types::NodeId(number));
+        let keys = &observer.database.keys;
+        let key = keys.node(&observer.database.options.cluster, redkite_types::NodeId(number), Default::default());
         let gone = redkite_meta::Op::Delete(redkite_meta::KeyRange::Exact(key));
         observer.database.meta.txn(redkite_meta::Txn { then: vec![gone], ..Default::default() }).await.unwrap();
     }

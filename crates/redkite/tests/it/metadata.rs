@@ -47,7 +47,7 @@ fn a_running_server_and_a_stopped_one_tell_the_same() {
     let mut running = dump(&data);
     assert!(running.len() >= 3, "{running:?}");
     // What it still needs it tells while it runs, and no longer.
-    assert!(running.remove("/default/.node/standalone/1").is_some());
+    assert!(running.remove("/default/.node/standalone/1/0").is_some());
     server.terminate(PATIENCE).unwrap();
     assert_eq!(dump(&data), running);
 }

@@ -56,6 +56,7 @@ impl Stores {
             user: UserName::new("u").unwrap(),
             cluster: ClusterId::new("c").unwrap(),
             node: NodeId(number),
+            incarnation: Default::default(),
             remote_metadata,
             readers: Default::default(),
         };

@@ -173,8 +173,7 @@ impl History {
         let (keys, catalog) = (&node.database.keys, node.database.snapshot(Visibility::Strong).await.unwrap());
         let mut wanted: BTreeSet<String> = ["/user_list".to_owned()].into();
         wanted.extend([keys.collection_list(), keys.head(), keys.id_floor(), keys.horizon()]);
-        let cluster = &node.database.options.cluster;
-        wanted.extend(self.seats.iter().map(|seat| keys.node(cluster, seat.node.database.options.node)));
+        wanted.extend(self.seats.iter().map(|seat| seat.node.database.needs_key()));
         for collection in catalog.segments() {
             assert!(!collection.is_dropped(), "something is left of {}", collection.segment);
             let named: BTreeSet<&str> = collection
