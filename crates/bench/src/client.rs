@@ -8,8 +8,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 use redkite_api::proto::common::Status;
 use redkite_api::proto::milvus::milvus_service_client::MilvusServiceClient;
 use redkite_api::proto::milvus::{
-    ConnectRequest, FlushAllRequest, GetVersionRequest, InsertRequest, MutationResult, QueryRequest, SearchRequest,
-    SearchResults, UpsertRequest,
+    ConnectRequest, DeleteRequest, FlushAllRequest, GetVersionRequest, InsertRequest, MutationResult, QueryRequest,
+    SearchRequest, SearchResults, UpsertRequest,
 };
 use redkite_api::proto::schema::field_data::Field as Column;
 use redkite_api::proto::schema::i_ds::IdField;
@@ -74,6 +74,13 @@ impl Client {
         let rows = request.num_rows;
         let answer = self.service.upsert(self.request(request)).await?.into_inner();
         acknowledged(answer, rows)
+    }
+
+    /// Deletes the rows that a filter matches; that waits for a flush.
+    pub async fn delete(&mut self, collection: &str, filter: String) -> Result<()> {
+        let delete = DeleteRequest { collection_name: collection.to_owned(), expr: filter, ..Default::default() };
+        let answer = self.service.delete(self.request(delete)).await?.into_inner();
+        check(answer.status)
     }
 
     /// Makes everything so far visible.

@@ -1,4 +1,4 @@
-//! Upserts of single keys into a collection of very many fragments.
+//! Upserts and deletes in a collection of very many fragments.
 
 use anyhow::{Result, ensure};
 
@@ -12,6 +12,7 @@ use crate::server::Ending;
 const FRAGMENTS: usize = 1_000;
 const FRAGMENT_ROWS: usize = 10;
 const UPSERTS: usize = 11;
+const DELETES: usize = 11;
 const FILES_MAX: f64 = 3.0;
 const COLLECTION: &str = "fragments";
 /// Data files opened by the server since it started.
@@ -31,6 +32,44 @@ pub(super) async fn run(bench: &mut Bench) -> Result<()> {
     for (what, offset) in [("an existing key", 0), ("a new key", 1)] {
         upserts(bench, what, offset).await?;
     }
+    deletes(bench).await
+}
+
+/// Deletes by key, and by a filter that matches one row of each fragment (S13).
+async fn deletes(bench: &mut Bench) -> Result<()> {
+    let (server, mut client) = bench.installation.start_with("upsert", &MANY_FRAGMENTS).await?;
+    let mut rows = client.count(COLLECTION).await?;
+    let (mut files, mut cpu, mut wall) = (Samples::default(), Samples::default(), Samples::default());
+    for number in 0..DELETES {
+        let key = key_of(number * FRAGMENTS / DELETES, 0);
+        let before = server.counter(OPENED)?;
+        let watch = Watch::start(server.usage)?;
+        client.delete(COLLECTION, format!("id == {key}")).await?;
+        client.flush().await?;
+        let cost = watch.stop()?;
+        files.push((server.counter(OPENED)? - before) as f64);
+        cpu.push(ms(cost.cpu));
+        wall.push(ms(cost.wall));
+        rows -= 1;
+        ensure!(client.count(COLLECTION).await? == rows, "a delete left a wrong number of rows");
+    }
+    let note = format!(
+        "server CPU with flush, median of {DELETES}; {:.1} ms on the wall, {:.0} data files opened of {FRAGMENTS} fragments",
+        wall.median(),
+        files.largest()
+    );
+    bench.add(Figure::only("delete of one key", cpu.median(), "ms", note));
+    let watch = Watch::start(server.usage)?;
+    client.delete(COLLECTION, format!("id % {} == {}", 2 * FRAGMENT_ROWS, 2 * (FRAGMENT_ROWS - 1))).await?;
+    client.flush().await?;
+    let cost = watch.stop()?;
+    ensure!(client.count(COLLECTION).await? == rows - FRAGMENTS, "a delete by filter left a wrong number of rows");
+    server.end(Ending::Terminated).await?;
+    let note = format!(
+        "server CPU with flush; one of the {FRAGMENT_ROWS} rows of each of {FRAGMENTS} fragments, {:.0} ms on the wall",
+        ms(cost.wall)
+    );
+    bench.add(Figure::only("delete of a row of each fragment by a filter", ms(cost.cpu), "ms", note));
     Ok(())
 }
 
