@@ -48,11 +48,14 @@ def guarded(command: list[str]) -> list[str]:
 
 
 class Server:
-    """A standalone server on free ports, killed by its id at the end.
+    """A server on free ports, killed by its id at the end.
 
     `settings` become `--set key=value`. Without `data_dir` the data dies with the server. `wrapper` is a command that runs
     the server as its own last arguments, in its own process.
     """
+
+    # The command that runs it.
+    role = "standalone"
 
     def __init__(
         self, data_dir=None, settings: dict | None = None, env: dict | None = None, args=(), wrapper=(), start=True
@@ -91,7 +94,7 @@ class Server:
         return self.process.pid
 
     def command(self) -> list[str]:
-        command = [*self.wrapper, binary(), "standalone", "--data-dir", str(self.data_dir)]
+        command = [*self.wrapper, binary(), self.role, "--data-dir", str(self.data_dir)]
         command += ["--listen", self.address, "--http", f"127.0.0.1:{self.http_port}"]
         for key, value in self.settings.items():
             command += ["--set", f"{key}={setting_text(value)}"]

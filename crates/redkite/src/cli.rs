@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{CommandLine, Flag, Sources};
+use crate::config::{CommandDefaults, CommandLine, Flag, Role, Sources};
 
 const ABOUT: &str = "A vector database whose truth lies on object storage. It speaks Milvus's wire protocol.";
 
@@ -12,6 +12,7 @@ const EXAMPLES: &str = "\
 Examples:
   redkite demo                            a server with real data in it, and some searches
   redkite standalone                      a server on 127.0.0.1:19530, its data in ./redkite-data
+  redkite node --config redkite.toml      a node of a cluster
   redkite meta dump                       what the metadata of ./redkite-data says, as JSON lines
   redkite admin merge                     merge all small fragments of the server on this machine";
 
@@ -27,6 +28,15 @@ Every key can be set in the file, as REDKITE_<KEY> in the environment (REDKITE_A
 with --set; the command line wins over the environment, that over the file, that over the defaults. --dump-config
 prints all keys, what they are for and where their values come from.";
 
+const NODE_EXAMPLES: &str = "\
+Examples:
+  redkite node --config redkite.toml --node-id 1
+  redkite node --node-id 1 --set cluster_id=c1 --set etcd.endpoints=http://10.0.0.5:2379 \\
+      --set storage.url=s3://bucket/prefix --listen 0.0.0.0:19530 --advertise 10.0.0.11:19530
+
+All nodes of all clusters of one user serve the same data. A client may connect to any of them. What is stored for the
+cluster (auto_flush and the like) is the same for all its nodes: the first one to start says it.";
+
 const DEMO_EXAMPLES: &str = "\
 Loads 5,000 WordNet glosses with their embeddings through the port clients use, searches them with and without a
 filter, and keeps serving until Ctrl-C. The data is in a temporary directory unless --data-dir is given.
@@ -37,6 +47,10 @@ Examples:
   redkite demo --data-dir ./wordnet       and later: redkite standalone --data-dir ./wordnet";
 
 const DEMO_DATA_DIR: &str = "Directory of everything kept on disk [default: a temporary one]";
+
+const NODE_DATA_DIR: &str =
+    "Directory of what this node keeps on disk, its lock and copies of files [default: ./redkite-node]";
+const NODE_HTTP: &str = "Where /healthz, /readyz and /metrics are [default: nowhere]";
 
 const DUMP_EXAMPLES: &str = "\
 Prints one line a key: {\"key\":...,\"value\":...,\"create_revision\":...,\"mod_revision\":...}. If a server is using the data
@@ -64,6 +78,16 @@ pub enum Command {
         /// What is configured.
         #[command(flatten)]
         config: ConfigArgs,
+        /// Print the configuration in force as TOML and end
+        #[arg(long)]
+        dump_config: bool,
+    },
+    /// Run a node of a cluster over etcd and shared storage
+    #[command(after_help = NODE_EXAMPLES)]
+    Node {
+        /// What is configured.
+        #[command(flatten)]
+        args: NodeArgs,
         /// Print the configuration in force as TOML and end
         #[arg(long)]
         dump_config: bool,
@@ -163,17 +187,59 @@ pub struct ConfigArgs {
     set: Vec<String>,
 }
 
+/// The arguments of a node.
+#[derive(Debug, Clone, Args)]
+#[command(mut_arg("data_dir", |arg| arg.help(NODE_DATA_DIR)), mut_arg("http", |arg| arg.help(NODE_HTTP)))]
+pub struct NodeArgs {
+    /// What is configured.
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// The number of this node in its cluster [default: the one at the end of the host's name]
+    #[arg(long, value_name = "N|auto")]
+    node_id: Option<String>,
+    /// Where clients elsewhere connect [default: as --listen says]
+    #[arg(long, value_name = "ADDR:PORT")]
+    advertise: Option<String>,
+    /// Where the other nodes connect [default: any free port]
+    #[arg(long, value_name = "ADDR:PORT")]
+    internal: Option<String>,
+    /// Where copies of shared files are kept [default: in the data directory]
+    #[arg(long, value_name = "DIR")]
+    cache_dir: Option<String>,
+}
+
+impl NodeArgs {
+    /// These arguments and the environment.
+    pub fn sources(self) -> Sources {
+        let mut sources = self.config.sources();
+        sources.role = Role::Node;
+        let values = vec![("data_dir", "./redkite-node".to_owned()), ("http", String::new())];
+        sources.command = Some(CommandDefaults { command: "redkite node", values });
+        sources.command_line.flags.extend(given([
+            ("--node-id", "node_id", self.node_id),
+            ("--advertise", "advertise", self.advertise),
+            ("--internal", "internal", self.internal),
+            ("--cache-dir", "storage.cache_dir", self.cache_dir),
+        ]));
+        sources
+    }
+}
+
+/// The flags that were given.
+fn given<const N: usize>(flags: [(&'static str, &'static str, Option<String>); N]) -> Vec<Flag> {
+    flags.into_iter().filter_map(|(flag, key, value)| Some(Flag { flag, key, value: value? })).collect()
+}
+
 impl ConfigArgs {
     /// These arguments and the environment.
     pub fn sources(self) -> Sources {
-        let flags = [
+        let flags = given([
             ("--data-dir", "data_dir", self.data_dir),
             ("--listen", "listen", self.listen),
             ("--http", "http", self.http),
-        ];
-        let flags =
-            flags.into_iter().filter_map(|(flag, key, value)| Some(Flag { flag, key, value: value? })).collect();
+        ]);
         Sources {
+            role: Role::Standalone,
             command: None,
             environment: std::env::vars_os().collect(),
             command_line: CommandLine { file: self.config, set: self.set, flags },

@@ -1,12 +1,37 @@
-//! The cluster's configuration in the metadata (S34): put there on the first start, brought up to date on later ones.
+//! The cluster's configuration in the metadata (S34). A standalone puts there what it is started with. Of several nodes the first
+//! one does; the others take it over, and refuse to start with anything else.
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use redkite_meta::{Compare, MetaStore, Op, Txn};
 use redkite_types::Revision;
 use serde_json::Value;
 
+use crate::config::Loaded;
+
 /// Tries before giving up; each failed one means that somebody else wrote in between.
 const TRIES: u32 = 8;
+
+/// What a node is to run with: the stored configuration where there is one, else its own, which is stored then.
+pub async fn take_over(meta: &dyn MetaStore, key: &str, loaded: Loaded) -> Result<Loaded> {
+    for _ in 0..TRIES {
+        if let Some(kv) = meta.get(key).await? {
+            let stored =
+                serde_json::from_slice(&kv.value).with_context(|| format!("{key} in the metadata is damaged"))?;
+            return Ok(loaded.with_stored(key, &stored)?);
+        }
+        let txn = Txn {
+            compares: vec![Compare::absent(key)],
+            then: vec![Op::put(key, serde_json::to_vec(&loaded.settings.of_cluster())?)],
+            otherwise: Vec::new(),
+        };
+        match meta.txn(txn).await {
+            // Whoever put it: what is stored is what counts.
+            Ok(_) | Err(redkite_meta::Error::OutcomeUnknown(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    bail!("the cluster's configuration {key} could not be stored; start again")
+}
 
 /// Makes `wanted` the value of `key`. True if something had to be written.
 pub async fn publish(meta: &dyn MetaStore, key: &str, wanted: &Value) -> Result<bool> {
@@ -41,6 +66,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::config;
 
     #[tokio::test]
     async fn it_is_written_once_and_again_when_it_differs() {
@@ -60,5 +86,22 @@ mod tests {
         let txn = Txn { then: vec![Op::put("/k", "no json")], ..Txn::default() };
         meta.txn(txn).await.unwrap();
         assert!(publish(&meta, "/k", &json!({})).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn the_first_node_says_what_the_others_take_over() {
+        let meta = MemoryStore::new();
+        let key = "/default/config/c1";
+        let loaded = |set: &[&str]| {
+            let node = ["cluster_id=c1", "etcd.endpoints=http://x", "storage.url=s3://b/p", "node_id=1"];
+            let set = [&node[..], set].concat().into_iter().map(str::to_owned).collect();
+            let command_line = config::CommandLine { set, ..Default::default() };
+            config::load(&config::Sources { role: config::Role::Node, command_line, ..Default::default() }).unwrap()
+        };
+        let first = take_over(&meta, key, loaded(&["auto_flush=true"])).await.unwrap();
+        assert!(first.config.auto_flush);
+        assert!(take_over(&meta, key, loaded(&[])).await.unwrap().config.auto_flush);
+        let error = take_over(&meta, key, loaded(&["auto_flush=false"])).await.unwrap_err();
+        assert!(error.is::<config::Problems>() && error.to_string().contains("leave it out here"), "{error}");
     }
 }

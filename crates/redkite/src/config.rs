@@ -18,12 +18,12 @@ mod sources;
 
 use std::time::Duration;
 
-use redkite_types::{ClusterId, UserName};
+use redkite_types::{ClusterId, NodeId, UserName};
 use serde::{Deserialize, Deserializer};
 
 pub use problem::{Origin, Problems};
 pub use settings::Settings;
-pub use sources::{CommandDefaults, CommandLine, Flag, Sources};
+pub use sources::{CommandDefaults, CommandLine, Flag, Role, Sources};
 
 /// Everything that can be set, checked. Names and docs of the keys are in `keys`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -47,8 +47,14 @@ pub struct Config {
     pub num_replicas: u32,
     /// S21.
     pub sync_level: u32,
+    /// A number, or [`kind::AUTO`]; see [`Loaded::node`].
+    pub node_id: String,
     /// Where clients connect.
     pub listen: String,
+    /// Where clients elsewhere connect; empty: as `listen` says.
+    pub advertise: String,
+    /// Where the other nodes connect; empty: any free port.
+    pub internal: String,
     /// Where health and metrics are; empty: nowhere.
     pub http: String,
     /// Everything this process keeps on disk.
@@ -210,6 +216,23 @@ pub struct Loaded {
     pub config: Config,
     /// The same, key by key.
     pub settings: Settings,
+    /// For which kind of process it was checked.
+    pub role: Role,
+    /// The number of this node, if it has one.
+    pub node: Option<NodeId>,
+}
+
+impl Loaded {
+    /// The same with what the cluster's stored configuration says; what was set here to something else is refused. `key` is
+    /// where it is stored.
+    pub fn with_stored(&self, key: &str, stored: &serde_json::Value) -> Result<Self, Problems> {
+        let mut settings = self.settings.clone();
+        let problems = settings.adopt(key, stored);
+        if !problems.is_empty() {
+            return Err(Problems(problems));
+        }
+        checked(settings, self.role, self.node)
+    }
 }
 
 /// Reads all sources and checks everything that can be checked without opening a port or the data directory.
@@ -221,18 +244,23 @@ fn load_on(sources: &Sources, machine: &machine::Machine) -> Result<Loaded, Prob
     let (assignments, mut problems) = sources.read();
     let mut settings = Settings::defaults(machine);
     problems.extend(settings.apply(assignments));
-    if problems.is_empty() {
-        match settings.typed() {
-            Ok(config) => {
-                problems = rules::check(&config, &settings);
-                if problems.is_empty() {
-                    return Ok(Loaded { config, settings });
-                }
-            }
-            Err(problem) => problems.push(problem),
-        }
+    if !problems.is_empty() {
+        return Err(Problems(problems));
     }
-    Err(Problems(problems))
+    let node = match settings.plain_text("node_id") {
+        Some(kind::AUTO) => machine.ordinal(),
+        number => number.and_then(|number| number.parse().ok()).map(NodeId),
+    };
+    checked(settings, sources.role, node)
+}
+
+fn checked(settings: Settings, role: Role, node: Option<NodeId>) -> Result<Loaded, Problems> {
+    let config = settings.typed().map_err(|problem| Problems(vec![problem]))?;
+    let mut problems = rules::check(&config, &settings);
+    if role == Role::Node {
+        problems.extend(rules::check_node(&config, &settings, node));
+    }
+    if problems.is_empty() { Ok(Loaded { config, settings, role, node }) } else { Err(Problems(problems)) }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! `redkite demo`: a server with real data in it, shown through the port clients use.
 //!
-//! The server is the one of `standalone`, with three other defaults: every write is visible at once, the data is in a
+//! The server is the one of `redkite standalone`, with three other defaults: every write is visible at once, the data is in a
 //! temporary directory, and only warnings are logged so that they do not stand between what is shown.
 
 mod client;
@@ -17,15 +17,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::ConfigArgs;
 use crate::config::{self, CommandDefaults, Loaded, Origin};
+use crate::serve;
 use crate::server::Server;
 use crate::shutdown::Signals;
-use crate::standalone;
 use page::Page;
 
 /// Shows the searches, then serves until a signal unless `exit`.
 pub fn run(args: ConfigArgs, exit: bool, started: Instant) -> Result<()> {
     let (loaded, scratch) = configure(args)?;
-    let (runtime, metrics) = standalone::prepare(&loaded)?;
+    let (runtime, metrics) = serve::prepare(&loaded)?;
     let result = runtime.block_on(show(loaded, metrics, exit, started));
     // The directory goes after everything that writes to it.
     drop(runtime);

@@ -17,18 +17,51 @@ use redkite_table::{Ambient, Database, DatabaseOptions, store_identity, user_cla
 use redkite_types::{Incarnation, NodeId, UserName};
 use tokio::time::Instant;
 
-use crate::cluster_config;
-use crate::config::{Config, Loaded};
+use crate::config::Config;
 use crate::data_dir::DataDir;
 use crate::metadata;
 
-/// The number of the only node of a standalone.
-const STANDALONE_NODE: NodeId = NodeId(1);
 /// For how long a store that does not answer at the start is asked again: servers that start together with theirs, and
 /// short outages. After that whoever started this process has to hear of it.
 const STORE_WAIT_MAX: Duration = Duration::from_secs(30);
 /// Pause before it is asked again. Each time takes as long as the store's own retries.
 const STORE_PAUSE: Duration = Duration::from_millis(500);
+
+/// The stores a node works on.
+#[derive(Debug, Clone)]
+pub struct Stores {
+    /// The metadata.
+    pub meta: Arc<dyn MetaStore>,
+    /// The objects, which are those of the metadata.
+    pub data: DataStore,
+}
+
+impl Stores {
+    /// Opens the metadata, then the object store, which has to be that of the metadata.
+    pub async fn open(config: &Config, dir: &DataDir) -> Result<Self> {
+        let meta = metadata::open(&config.etcd, dir).await?;
+        let options = storage_options(config, dir);
+        let url = options.url.clone();
+        let unusable = || format!("storage.url = {url:?} cannot be used");
+        let data = DataStore::connect(options).await.with_context(unusable)?;
+        check_store(meta.as_ref(), &config.user, &data, &Ambient::system()).await.with_context(unusable)?;
+        Ok(Self { meta, data })
+    }
+}
+
+/// Which process of a cluster this is.
+#[derive(Debug, Clone, Copy)]
+pub struct Seat {
+    /// Its number.
+    pub node: NodeId,
+    /// Which run of that.
+    pub incarnation: Incarnation,
+}
+
+impl Seat {
+    /// That of a process that is its whole cluster.
+    pub const STANDALONE: Self = Self { node: NodeId(1), incarnation: Incarnation(0) };
+}
 
 /// The parts of a node.
 #[derive(Debug, Clone)]
@@ -46,21 +79,13 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Opens the metadata, then the object store, which has to be that of the metadata, then the catalog.
-    pub async fn open(loaded: &Loaded, dir: &DataDir) -> Result<Self> {
-        let config = &loaded.config;
-        let meta = metadata::open(&config.etcd, dir).await?;
-        let options = storage_options(config, dir);
-        let url = options.url.clone();
-        let unusable = || format!("storage.url = {url:?} cannot be used");
-        let data = DataStore::connect(options).await.with_context(unusable)?;
-        let ambient = Ambient::system();
-        check_store(meta.as_ref(), &config.user, &data, &ambient).await.with_context(unusable)?;
-        let database = Database::open(meta.clone(), data.clone(), ambient, database_options(config))
+    /// Opens the catalog, and starts what a node does.
+    pub async fn open(stores: Stores, config: &Config, seat: Seat) -> Result<Self> {
+        let Stores { meta, data } = stores;
+        let options = database_options(config, seat);
+        let database = Database::open(meta.clone(), data.clone(), Ambient::system(), options)
             .await
             .with_context(|| format!("the catalog of user {} cannot be read", config.user))?;
-        let key = database.keys.config(&config.cluster_id);
-        cluster_config::publish(meta.as_ref(), &key, &loaded.settings.of_cluster()).await?;
         let ingest = Ingest::new(database.clone(), ingest_options(config));
         let maintenance = Maintenance::start(database, maintenance_options(config)).context("start background work")?;
         let meta_is_shared = metadata::is_remote(&config.etcd);
@@ -113,13 +138,13 @@ fn storage_options(config: &Config, dir: &DataDir) -> StorageOptions {
     options
 }
 
-fn database_options(config: &Config) -> DatabaseOptions {
+fn database_options(config: &Config, seat: Seat) -> DatabaseOptions {
     let readers = ReaderOptions { decoded_bytes_max: config.cache.column_bytes_max, ..ReaderOptions::default() };
     DatabaseOptions {
         user: config.user.clone(),
         cluster: config.cluster_id.clone(),
-        node: STANDALONE_NODE,
-        incarnation: Incarnation::default(),
+        node: seat.node,
+        incarnation: seat.incarnation,
         remote_metadata: metadata::is_remote(&config.etcd),
         readers,
     }

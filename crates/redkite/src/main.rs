@@ -1,8 +1,9 @@
 //! The `redkite` program: reads the command line and the configuration, puts the parts together, runs them.
 //!
 //! - `cli`, `config`: what was asked for; everything is checked before anything is opened.
-//! - `standalone`, `demo`, `meta_dump`, `admin`: one file a command; `ask`: asking a server over HTTP.
-//! - `server`: a serving process from start to end; `engine`: the parts of a node; `data_dir`: its directory.
+//! - `serve` (standalone and node), `demo`, `meta_dump`, `admin`: one file a command; `ask`: asking a server over HTTP.
+//! - `server`: a serving process from start to end; `engine`: the parts of a node; `membership`: its place in a cluster;
+//!   `data_dir`: its directory; `metadata`, `cluster_config`: what it finds in the metadata.
 //! - `memory`: how the process holds memory. `http`, `metrics`, `telemetry`, `banner`: what operators see.
 //!
 //! Exit codes: 0 success; 1 something failed; 2 the command line or the configuration is wrong.
@@ -19,13 +20,15 @@ mod engine;
 mod failpoints;
 mod http;
 mod limits;
+mod membership;
 mod memory;
 mod meta_dump;
 mod metadata;
 mod metrics;
+mod serve;
 mod server;
 mod shutdown;
-mod standalone;
+
 mod telemetry;
 
 use std::process::ExitCode;
@@ -60,7 +63,15 @@ fn run(cli: Cli, started: Instant) -> Result<()> {
                 print!("{}", loaded.settings.dump());
                 return Ok(());
             }
-            standalone::run(loaded, started)
+            serve::run(loaded, started)
+        }
+        Command::Node { args, dump_config } => {
+            let loaded = config::load(&args.sources())?;
+            if dump_config {
+                print!("{}", loaded.settings.dump());
+                return Ok(());
+            }
+            serve::run(loaded, started)
         }
         Command::Demo { config, exit } => demo::run(config, exit, started),
         Command::Meta(MetaCommand::Dump { config }) => meta_dump::run(&config::load(&config.sources())?),

@@ -1,6 +1,7 @@
 //! A serving process, from its configuration to its end in good order.
 //!
-//! Start: data directory, metadata, object store, catalog, ports; a port is opened only when what it serves is ready.
+//! Start: data directory, metadata, object store, catalog, ports; a port is opened only when what it serves is ready, but for
+//! those of a node, which its cluster has to know first.
 //! End: not ready, no new requests, the running ones finish, what automatic flushing owes is published, everything is
 //! closed.
 
@@ -17,13 +18,16 @@ use metrics::gauge;
 use metrics_exporter_prometheus::PrometheusHandle;
 use redkite_api::server::{Server as Listener, ServerOptions};
 use redkite_api::service::{MilvusServer, SessionEvents};
+use redkite_meta::keys::UserKeys;
 use tokio::net::TcpListener;
 
 use crate::banner::Banner;
-use crate::config::Loaded;
+use crate::cluster_config;
+use crate::config::{Config, Loaded, Role};
 use crate::data_dir::DataDir;
-use crate::engine::Engine;
+use crate::engine::{Engine, Seat, Stores};
 use crate::http::{self, Operators, Readiness};
+use crate::membership::{self, Membership};
 use crate::metrics as telemetry;
 use connections::Connections;
 
@@ -36,34 +40,65 @@ pub struct Server {
     loaded: Loaded,
     dir: DataDir,
     engine: Engine,
-    listener: TcpListener,
-    listen: SocketAddr,
-    http_listener: Option<TcpListener>,
-    http: Option<SocketAddr>,
+    ports: Ports,
+    membership: Option<Membership>,
     metrics: PrometheusHandle,
     started: Instant,
 }
 
-impl Server {
-    /// Opens everything a server needs, its ports last. `started` is when the process was.
-    pub async fn open(loaded: Loaded, metrics: PrometheusHandle, started: Instant) -> Result<Self> {
-        let mut dir = DataDir::open(Path::new(&loaded.config.data_dir))?;
-        let engine = Engine::open(&loaded, &dir).await?;
-        let (listener, listen) = bind("listen", &loaded.config.listen).await?;
-        let (http_listener, http) = match loaded.config.http.as_str() {
+/// The ports for clients and operators, open.
+struct Ports {
+    listener: TcpListener,
+    listen: SocketAddr,
+    http_listener: Option<TcpListener>,
+    http: Option<SocketAddr>,
+}
+
+impl Ports {
+    async fn open(config: &Config) -> Result<Self> {
+        let (listener, listen) = bind("listen", &config.listen).await?;
+        let (http_listener, http) = match config.http.as_str() {
             "" => (None, None),
             address => {
                 let (listener, address) = bind("http", address).await?;
                 (Some(listener), Some(address))
             }
         };
-        dir.announce(http)?;
-        Ok(Self { loaded, dir, engine, listener, listen, http_listener, http, metrics, started })
+        Ok(Self { listener, listen, http_listener, http })
+    }
+}
+
+impl Server {
+    /// Opens everything a server needs. `started` is when the process was.
+    pub async fn open(loaded: Loaded, metrics: PrometheusHandle, started: Instant) -> Result<Self> {
+        let mut dir = DataDir::open(Path::new(&loaded.config.data_dir))?;
+        let stores = Stores::open(&loaded.config, &dir).await?;
+        let key = UserKeys::new(&loaded.config.user).config(&loaded.config.cluster_id);
+        let (loaded, engine, ports, membership) = match loaded.node.filter(|_| loaded.role == Role::Node) {
+            None => {
+                cluster_config::publish(stores.meta.as_ref(), &key, &loaded.settings.of_cluster()).await?;
+                let engine = Engine::open(stores, &loaded.config, Seat::STANDALONE).await?;
+                let ports = Ports::open(&loaded.config).await?;
+                (loaded, engine, ports, None)
+            }
+            Some(node) => {
+                let loaded = cluster_config::take_over(stores.meta.as_ref(), &key, loaded).await?;
+                let config = &loaded.config;
+                // Others are told of its ports before it can serve; until it does, who connects has to wait.
+                let ports = Ports::open(config).await?;
+                let (internal, _) = bind("internal", &membership::internal_address(config)).await?;
+                let membership = Membership::join(config, node, &stores, ports.listen, internal).await?;
+                let engine = Engine::open(stores, config, membership.seat).await?;
+                (loaded, engine, ports, Some(membership))
+            }
+        };
+        dir.announce(ports.http)?;
+        Ok(Self { loaded, dir, engine, ports, membership, metrics, started })
     }
 
     /// Where clients connect.
     pub fn listen(&self) -> SocketAddr {
-        self.listen
+        self.ports.listen
     }
 
     /// Where the data is, for a person.
@@ -73,8 +108,12 @@ impl Server {
 
     /// Prints the two lines of the banner. Whoever reads them may connect: the port is open.
     pub fn greet(&self) {
-        let banner =
-            Banner { listen: self.listen, http: self.http, data: self.data(), settings: &self.loaded.settings };
+        let banner = Banner {
+            listen: self.ports.listen,
+            http: self.ports.http,
+            data: self.data(),
+            settings: &self.loaded.settings,
+        };
         let [place, visibility] = banner.lines();
         let mut out = std::io::stdout().lock();
         if let Err(error) = writeln!(out, "{place}\n{visibility}").and_then(|()| out.flush()) {
@@ -87,7 +126,8 @@ impl Server {
     pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<()> {
         let readiness = Arc::new(Readiness::default());
         let upkeep = telemetry::keep_up(self.metrics.clone());
-        let operators = self.http_listener.map(|listener| {
+        let Ports { listener: port, listen, http_listener, http } = self.ports;
+        let operators = http_listener.map(|listener| {
             let engine = self.engine.clone();
             http::serve(listener, Operators { readiness: readiness.clone(), engine, metrics: self.metrics.clone() })
         });
@@ -102,17 +142,20 @@ impl Server {
         listener.events = connections.clone();
         let start_seconds = self.started.elapsed().as_secs_f64();
         gauge!("redkite_start_seconds").set(start_seconds);
-        let http = self.http.map(|address| address.to_string()).unwrap_or_default();
-        tracing::info!(listen = %self.listen, http, start_ms = (start_seconds * 1e4).round() / 10.0, "serving");
+        let http = http.map(|address| address.to_string()).unwrap_or_default();
+        tracing::info!(listen = %listen, http, start_ms = (start_seconds * 1e4).round() / 10.0, "serving");
         readiness.serving();
         let stop = async {
             stop.await;
             readiness.stopping();
             connections.hold();
         };
-        listener.serve(self.listener, MilvusServer::new(ingest.clone()), stop).await;
+        listener.serve(port, MilvusServer::new(ingest.clone()), stop).await;
         if tokio::time::timeout(SHUTDOWN_GRACE, ingest.flush_owed()).await.is_err() {
             tracing::error!("what automatic flushing owes could not be published in time and is lost");
+        }
+        if let Some(membership) = self.membership {
+            membership.end().await;
         }
         self.engine.maintenance.stop().await;
         connections.release();

@@ -97,7 +97,25 @@ pub static KEYS: &[Key] = &[
         "0",
         "Replicas that must hold a write before its flush succeeds; at most num_replicas.",
     ),
+    key(
+        "node_id",
+        Kind::Node,
+        "\"auto\"",
+        "The number of this node in its cluster; \"auto\" is that at the end of the host's name. For redkite node.",
+    ),
     key("listen", Kind::Address { optional: false }, "127.0.0.1:19530", "Address and port for clients."),
+    key(
+        "advertise",
+        Kind::Address { optional: true },
+        "",
+        "Address and port at which clients reach this node from elsewhere; \"\" is that of listen. For redkite node.",
+    ),
+    key(
+        "internal",
+        Kind::Address { optional: true },
+        "",
+        "Address and port for the other nodes; \"\" is any free port at the host of listen. For redkite node.",
+    ),
     key(
         "http",
         Kind::Address { optional: true },

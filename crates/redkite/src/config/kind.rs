@@ -6,6 +6,9 @@ use toml::Value;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
+/// The number of a node that its host's name tells.
+pub const AUTO: &str = "auto";
+
 /// The kind of a key's value.
 #[derive(Debug, Clone, Copy)]
 pub enum Kind {
@@ -38,6 +41,8 @@ pub enum Kind {
     },
     /// A list of `http://` or `https://` addresses.
     Endpoints,
+    /// The number of a node, or `auto`.
+    Node,
     /// Text with a rule of its own; the error says what would be valid.
     Checked(fn(&str) -> Result<(), String>),
 }
@@ -56,7 +61,7 @@ impl Kind {
     pub fn read_text(&self, text: &str) -> Value {
         let parsed = toml_value(text);
         match (self, parsed) {
-            (Kind::Bool | Kind::Integer { .. }, Some(value)) => value,
+            (Kind::Bool | Kind::Integer { .. } | Kind::Node, Some(value)) => value,
             (Kind::Endpoints, Some(value @ Value::Array(_))) => value,
             (Kind::Endpoints, _) => {
                 let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
@@ -86,6 +91,8 @@ impl Kind {
             (Kind::Address { optional }, Value::String(text)) if (*optional && text.is_empty()) || is_address(text) => {
                 value.clone()
             }
+            (Kind::Node, Value::String(text)) if text == AUTO => value.clone(),
+            (Kind::Node, Value::Integer(number)) if u32::try_from(*number).is_ok() => Value::String(number.to_string()),
             (Kind::Endpoints, Value::Array(parts)) if parts.iter().all(is_endpoint) => value.clone(),
             (Kind::Checked(check), Value::String(text)) => check(text).map(|()| value.clone())?,
             _ => return Err(wanted()),
@@ -110,6 +117,7 @@ impl Kind {
             Kind::Address { optional: true } => {
                 "want an address and a port such as \"127.0.0.1:9091\", or \"\" for none".to_owned()
             }
+            Kind::Node => format!("want a number from 0 to {}, or \"{AUTO}\" for that in the host's name", u32::MAX),
             Kind::Endpoints => "want a list such as [\"http://127.0.0.1:2379\"]".to_owned(),
         }
     }

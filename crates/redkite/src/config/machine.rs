@@ -1,7 +1,9 @@
-//! What defaults depend on: how much memory this process may have.
+//! What defaults depend on: how much memory this process may have, and what the machine is called.
 
 use std::fs;
 use std::path::Path;
+
+use redkite_types::NodeId;
 
 use super::kind::size_text;
 
@@ -17,6 +19,8 @@ const UNKNOWN_MEMORY: u64 = 1 << 30;
 pub struct Machine {
     /// Memory of the machine or of the control group, whichever is less.
     pub memory_bytes: u64,
+    /// The name of the host.
+    pub host: String,
 }
 
 impl Machine {
@@ -26,7 +30,14 @@ impl Machine {
         let of_machine = read(&root.join("proc/meminfo")).and_then(|text| meminfo_bytes(&text));
         let groups = read(&root.join("proc/self/cgroup")).unwrap_or_default();
         let memory_bytes = of_machine.into_iter().chain(group_limits(root, &groups)).min();
-        Self { memory_bytes: memory_bytes.unwrap_or(UNKNOWN_MEMORY) }
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        Self { memory_bytes: memory_bytes.unwrap_or(UNKNOWN_MEMORY), host }
+    }
+
+    /// The number at the end of the host's name, as `redkite-3` has one.
+    pub fn ordinal(&self) -> Option<NodeId> {
+        let digits = self.host.split('.').next()?.rsplit_once('-')?.1;
+        digits.parse().ok().map(NodeId)
     }
 
     /// The default of `session.memory_hard`, in whole MiB.
@@ -94,13 +105,23 @@ mod tests {
     #[test]
     fn sessions_get_a_quarter_of_memory_and_two_gigabytes_at_most() {
         let check = |memory_bytes: u64, want: &str| {
-            assert_eq!(Machine { memory_bytes }.session_memory_hard(), want, "{memory_bytes}");
+            assert_eq!(Machine { memory_bytes, host: String::new() }.session_memory_hard(), want, "{memory_bytes}");
         };
         check(64 << 30, "2G");
         check(8 << 30, "2G");
         check(3 << 30, "768M");
         check((1 << 30) + 12_345, "256M");
         check(0, "1M");
+    }
+
+    #[test]
+    fn a_host_may_tell_the_number_of_its_node() {
+        let hosts =
+            [("redkite-0", Some(0)), ("redkite-12.redkite.prod.svc", Some(12)), ("a-b-3", Some(3)), ("db7", None)];
+        for (host, want) in hosts.into_iter().chain([("", None), ("a-", None), ("a-x3", None), ("a-99999999999", None)])
+        {
+            assert_eq!(Machine { memory_bytes: 1, host: host.to_owned() }.ordinal(), want.map(NodeId), "{host}");
+        }
     }
 
     #[test]

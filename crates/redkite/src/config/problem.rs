@@ -20,6 +20,8 @@ pub enum Origin {
     Set,
     /// A flag that stands for a key.
     Flag(&'static str),
+    /// The cluster's configuration, at this key of the metadata.
+    Stored(String),
 }
 
 impl fmt::Display for Origin {
@@ -31,6 +33,7 @@ impl fmt::Display for Origin {
             Origin::Variable(name) => write!(f, "from environment variable {name}"),
             Origin::Set => f.write_str("from --set"),
             Origin::Flag(flag) => write!(f, "from {flag}"),
+            Origin::Stored(key) => write!(f, "from the metadata, {key}"),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! What one key alone cannot tell: the limits keys set each other.
 
-use super::problem::Problem;
+use redkite_types::NodeId;
+
+use super::problem::{Origin, Problem};
 use super::{Config, Settings};
 
 /// Everything that does not fit together.
@@ -40,4 +42,32 @@ pub fn check(config: &Config, settings: &Settings) -> Vec<Problem> {
         refuse(given, format!("want {missing} beside it"));
     }
     problems
+}
+
+/// What does not do for a node of a cluster. `node`: its number, if it has one.
+pub fn check_node(config: &Config, settings: &Settings, node: Option<NodeId>) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut refuse = |name: &str, reason: &str| problems.push(settings.problem(name, reason.to_owned()));
+    if settings.get("cluster_id").is_some_and(|setting| setting.origin == Origin::Default) {
+        refuse("cluster_id", "want the id of the cluster that this node belongs to");
+    }
+    if node.is_none() {
+        refuse("node_id", "want a number: this host's name does not end in one (--node-id N)");
+    }
+    if config.etcd.endpoints.is_empty() {
+        refuse("etcd.endpoints", "want the etcd of the cluster, such as [\"http://127.0.0.1:2379\"]");
+    }
+    if config.storage.url.is_empty() {
+        refuse("storage.url", "want the storage that all nodes share, such as \"s3://bucket/prefix\"");
+    }
+    if config.advertise.is_empty() && is_wildcard(&config.listen) {
+        refuse("advertise", "want the address at which clients reach this node, as listen names none");
+    }
+    problems
+}
+
+/// Whether an address stands for all of the machine.
+fn is_wildcard(address: &str) -> bool {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    matches!(host, "0.0.0.0" | "[::]")
 }

@@ -1,5 +1,6 @@
 //! The values in force, key by key, with their origins.
 
+use serde::Deserialize as _;
 use serde_json::{Map, json};
 use toml::{Table, Value};
 
@@ -77,6 +78,44 @@ impl Settings {
             }
         }
         problems
+    }
+
+    /// Takes over the keys of the cluster from its stored configuration; returns those that are set here to something else.
+    pub fn adopt(&mut self, place: &str, stored: &serde_json::Value) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        for setting in self.0.iter_mut().filter(|setting| setting.key.of_cluster) {
+            let Some(value) = stored.get(setting.key.name) else { continue };
+            let reading = Value::deserialize(value.clone()).map_err(|error| error.to_string());
+            let reading = match reading.and_then(|value| setting.key.kind.check(value)) {
+                Ok(reading) => reading,
+                Err(reason) => {
+                    let origin = Origin::Stored(place.to_owned());
+                    let (key, value) = (setting.key.name.to_owned(), value.to_string());
+                    problems.push(Problem::BadValue { key, value, origin, reason });
+                    continue;
+                }
+            };
+            let is_set_here = !matches!(setting.origin, Origin::Default | Origin::Command(_));
+            if is_set_here && reading.plain != setting.reading.plain {
+                problems.push(Problem::BadValue {
+                    key: setting.key.name.to_owned(),
+                    value: shown(setting.key, &setting.reading.shown),
+                    origin: setting.origin.clone(),
+                    reason: format!(
+                        "the cluster has {} ({place}), and all its nodes have the same; leave it out here",
+                        shown(setting.key, &reading.shown)
+                    ),
+                });
+            } else if !is_set_here {
+                (setting.reading, setting.origin) = (reading, Origin::Stored(place.to_owned()));
+            }
+        }
+        problems
+    }
+
+    /// The value of a key that is text, as the program uses it.
+    pub fn plain_text(&self, name: &str) -> Option<&str> {
+        self.get(name)?.reading.plain.as_str()
     }
 
     /// All of them, in the order of the keys.

@@ -16,12 +16,24 @@ const TEST_PREFIX: &str = "TEST_";
 /// Everything that was said about the configuration.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
+    /// For which kind of process.
+    pub role: Role,
     /// Defaults of the command; anything else wins over them.
     pub command: Option<CommandDefaults>,
     /// The environment.
     pub environment: Vec<(OsString, OsString)>,
     /// The command line.
     pub command_line: CommandLine,
+}
+
+/// What a process is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Role {
+    /// All there is.
+    #[default]
+    Standalone,
+    /// One of the nodes of a cluster.
+    Node,
 }
 
 /// Defaults that one command has instead of the usual ones.

@@ -4,7 +4,7 @@ use std::time::Duration;
 use super::machine::Machine;
 use super::*;
 
-const MACHINE: Machine = Machine { memory_bytes: 64 << 30 };
+const MACHINE: Machine = Machine { memory_bytes: 64 << 30, host: String::new() };
 
 /// Sources with some variables and `--set` arguments.
 fn sources(environment: &[(&str, &str)], set: &[&str]) -> Sources {
@@ -51,7 +51,7 @@ fn the_defaults_are_those_of_the_design() {
 
 #[test]
 fn on_a_small_machine_sessions_get_less() {
-    let config = load_on(&Sources::default(), &Machine { memory_bytes: 2 << 30 }).unwrap().config;
+    let config = load_on(&Sources::default(), &Machine { memory_bytes: 2 << 30, ..MACHINE }).unwrap().config;
     assert_eq!(config.session.memory_hard_bytes, 512 << 20);
 }
 
@@ -83,6 +83,7 @@ fn later_sources_win_and_the_dump_says_which() {
     fs::write(&path, "user = 'file'\ncluster_id = 'file'\nlog = 'debug'\nauto_flush = false\n").unwrap();
     let flag = Flag { flag: "--listen", key: "listen", value: "127.0.0.1:3".to_owned() };
     let sources = Sources {
+        role: Role::Standalone,
         command: Some(CommandDefaults {
             command: "redkite demo",
             values: vec![("user", "x".into()), ("auto_flush", "true".into()), ("flush_interval", "0".into())],
@@ -94,7 +95,7 @@ fn later_sources_win_and_the_dump_says_which() {
             flags: vec![flag],
         },
     };
-    let Loaded { config, settings } = load(&sources).unwrap();
+    let Loaded { config, settings, .. } = load(&sources).unwrap();
     assert_eq!((config.user.as_str(), config.cluster_id.as_str(), config.log.as_str()), ("file", "variable", "warn"));
     assert_eq!((config.listen.as_str(), config.auto_flush, config.flush_interval_ms), ("127.0.0.1:3", false, 0));
     let origin = |key: &str| settings.get(key).unwrap().origin.to_string();
@@ -221,4 +222,62 @@ fn the_clusters_configuration_has_the_names_of_the_design() {
         "num_nodes": 1, "num_replicas": 0, "sync_level": 0,
     });
     assert_eq!(stored, want);
+}
+
+/// What a node cannot do without.
+const NODE: [&str; 4] =
+    ["cluster_id=c1", "etcd.endpoints=http://127.0.0.1:2379", "storage.url=s3://bucket/prefix", "node_id=3"];
+
+fn node(set: &[&str]) -> Sources {
+    Sources { role: Role::Node, ..sources(&[], set) }
+}
+
+#[test]
+fn a_node_has_to_be_told_of_its_cluster() {
+    let loaded = load(&node(&NODE)).unwrap();
+    assert_eq!((loaded.role, loaded.node), (Role::Node, Some(NodeId(3))));
+    for missing in NODE {
+        let rest: Vec<&str> = NODE.into_iter().filter(|other| *other != missing).collect();
+        let said = refusal(&node(&rest));
+        let key = missing.split_once('=').unwrap().0;
+        assert!(said.starts_with(&format!("{key} = ")) && !said.contains('\n'), "{said}");
+    }
+    let anywhere = [&NODE[..], &["listen=0.0.0.0:19530"]].concat();
+    assert!(refusal(&node(&anywhere)).starts_with("advertise = "));
+    assert!(load(&node(&[&anywhere[..], &["advertise=db-1:19530"]].concat())).is_ok());
+}
+
+#[test]
+fn a_node_may_get_its_number_from_the_hosts_name() {
+    let machine = Machine { host: "redkite-7.redkite".to_owned(), ..MACHINE };
+    for set in [&NODE[..3], &[&NODE[..3], &["node_id=auto"]].concat()] {
+        assert_eq!(load_on(&node(set), &machine).unwrap().node, Some(NodeId(7)));
+    }
+    for value in ["-1", "4294967296", "one", "1.5", ""] {
+        let said = refusal(&node(&[&NODE[..3], &[&format!("node_id={value}")]].concat()));
+        assert!(said.contains("want a number from 0 to 4294967295, or \"auto\""), "{said}");
+    }
+}
+
+#[test]
+fn what_the_cluster_has_stored_is_taken_over_and_nothing_else_is_accepted() {
+    let key = "/default/config/c1";
+    let stored =
+        load(&node(&[&NODE[..], &["auto_flush=true", "flush_limitition=1024K", "num_nodes=3"]].concat())).unwrap();
+    let stored = stored.settings.of_cluster();
+    let taken = load(&node(&NODE)).unwrap().with_stored(key, &stored).unwrap();
+    assert!(taken.config.auto_flush);
+    assert_eq!((taken.config.num_nodes, taken.config.flush_limit_bytes), (3, 1 << 20));
+    assert_eq!(taken.settings.get("num_nodes").unwrap().origin, Origin::Stored(key.to_owned()));
+    // The same in other words is no contradiction.
+    let same = load(&node(&[&NODE[..], &["flush_limitition=1M", "num_nodes=3"]].concat())).unwrap();
+    assert!(same.with_stored(key, &stored).is_ok());
+    let other = load(&node(&[&NODE[..], &["num_nodes=4", "num_replicas=1"]].concat())).unwrap();
+    let said = other.with_stored(key, &stored).unwrap_err().to_string();
+    for words in ["num_nodes = 4 (from --set)", "the cluster has 3 (/default/config/c1)", "num_replicas = 1"] {
+        assert!(said.contains(words), "no {words} in {said}");
+    }
+    let damaged = serde_json::json!({ "format": 1, "num_nodes": 0 });
+    let said = load(&node(&NODE)).unwrap().with_stored(key, &damaged).unwrap_err().to_string();
+    assert!(said.contains("num_nodes = 0 (from the metadata, /default/config/c1)"), "{said}");
 }

@@ -1,4 +1,4 @@
-//! `redkite standalone`: a node with everything it needs in one process.
+//! `redkite standalone` and `redkite node`: a process that serves until a signal ends it.
 
 use std::time::Instant;
 

@@ -1,0 +1,102 @@
+//! How a process becomes a node of its cluster.
+//!
+//! It reads the members (S28). If its number is taken it asks the process that took it: if that one answers, this one is
+//! refused; if not, this one takes its place, under a greater incarnation. The transaction compares that nothing changed
+//! meanwhile, so of two that start at once one joins first and answers the other.
+//!
+//! A predecessor that is not dead after all (it was frozen, or cut off) goes on as the zombie it is, without harm: what it
+//! commits is compared like anything else, and it tells what it needs under its own incarnation.
+
+use async_trait::async_trait;
+use redkite_meta::keys::UserKeys;
+use redkite_meta::{Compare, MetaStore, Op, Txn};
+use redkite_types::{ClusterId, NodeId, Revision};
+
+use crate::internal::Answering;
+use crate::{Error, Member, Members, Result};
+
+/// Tries to join; each failed one means that another process did, or that an answer was lost.
+const TRIES: u32 = 16;
+
+/// Who wants to join, and as what.
+#[derive(Debug)]
+pub struct Joining<'a> {
+    /// The metadata store.
+    pub meta: &'a dyn MetaStore,
+    /// The user's keys.
+    pub keys: &'a UserKeys,
+    /// The cluster.
+    pub cluster: &'a ClusterId,
+    /// The number.
+    pub node: NodeId,
+    /// Host at which clients will reach it.
+    pub address: &'a str,
+    /// Port at which clients will reach it.
+    pub port: u16,
+    /// Host and port of its internal port, which has to be open.
+    pub internal: &'a str,
+    /// Fresh random text, for the process and for a new cluster's secret.
+    pub random: [String; 2],
+}
+
+/// Asks other processes.
+#[async_trait]
+pub trait Ask: Send + Sync {
+    /// What the process at an internal address answers to the question for its boot; none if it does not answer in time,
+    /// or does not know the secret.
+    async fn boot(&self, internal: &str, secret: &str) -> Option<String>;
+}
+
+/// Joins, and returns what the members are then and as which of them. `answering` is what the internal port answers with.
+pub async fn join(joining: Joining<'_>, ask: &dyn Ask, answering: &Answering) -> Result<(Members, Member)> {
+    let Joining { meta, keys, cluster, node, address, port, internal, random: [boot, secret] } = joining;
+    let key = keys.property(cluster);
+    for _ in 0..TRIES {
+        let stored = meta.get(&key).await?;
+        let since = stored.as_ref().map_or(Revision::ZERO, |kv| kv.mod_revision);
+        let mut members = match &stored {
+            Some(kv) => Members::read(&key, &kv.value)?,
+            None => Members::new(secret.clone()),
+        };
+        if let Some(known) = members.get(node) {
+            if known.boot == boot {
+                // The answer to an earlier try was lost.
+                let member = known.clone();
+                return Ok((members, member));
+            }
+            if ask.boot(&known.internal, &members.secret).await.as_ref() == Some(&known.boot) {
+                let address = format!("{}:{}", known.address, known.port);
+                return Err(Error::Runs { node, cluster: cluster.clone(), address });
+            }
+            tracing::warn!(
+                %node,
+                predecessor = %known.incarnation,
+                internal = known.internal,
+                "this node's predecessor does not answer and is taken for dead"
+            );
+        }
+        let member = Member {
+            node,
+            incarnation: members.next_incarnation(node),
+            boot: boot.clone(),
+            address: address.to_owned(),
+            port,
+            internal: internal.to_owned(),
+        };
+        members.put(member.clone());
+        // Before it is known: whoever loses to this one asks it at once.
+        answering.answer(&members.secret, &member);
+        let txn = Txn {
+            compares: vec![Compare::unchanged_since(&key, since)],
+            then: vec![Op::put(&key, members.value())],
+            otherwise: Vec::new(),
+        };
+        match meta.txn(txn).await {
+            Ok(response) if response.succeeded => return Ok((members, member)),
+            // Another one joined; or, if no answer came, this one did.
+            Ok(_) | Err(redkite_meta::Error::OutcomeUnknown(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(Error::Contended)
+}

@@ -1,0 +1,17 @@
+//! The processes of a cluster: who they are, and what they say to each other.
+//!
+//! - [`Members`]: the nodes of a cluster as they stand in the metadata (S28), and how joining changes them. Pure.
+//! - [`join`]: a process becomes a node of its cluster, unless another one is it.
+//! - [`internal`]: the port for the other processes of the cluster.
+//!
+//! Nothing here decides who may write, or what is true: that is up to the compares of the commit. Two processes that take
+//! themselves for the same node are a nuisance and no danger, as each commits, reads and says what it needs by itself.
+
+mod error;
+pub mod internal;
+mod join;
+mod members;
+
+pub use error::{Error, Result};
+pub use join::{Ask, Joining, join};
+pub use members::{Member, Members};

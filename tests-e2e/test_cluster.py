@@ -1,0 +1,154 @@
+"""Several nodes and clusters over one etcd and one storage: S02, S03, S04, S08, S28."""
+
+import pytest
+
+from support import data
+from support.node import Node
+from support.server import run_binary
+from support.wait import until
+
+ROUNDS = 30
+
+
+@pytest.fixture
+def storage(tmp_path) -> dict:
+    """What all nodes of a test share beside etcd."""
+    return {"settings": {"storage.url": f"file://{tmp_path}/shared"}}
+
+
+@pytest.fixture
+def new_node(etcd, storage):
+    """Makes nodes that live as long as the test: `new_node(1)`, `new_node(1, cluster="c2", user="bob")`."""
+    made = []
+
+    def make(number: int, **options) -> Node:
+        made.append(Node(number, etcd, storage, **options))
+        return made[-1]
+
+    make.servers = made
+    yield make
+    for node in made:
+        node.close()
+
+
+def s08_what_was_flushed_on_one_node_is_seen_on_every_other_at_once(new_node, new_client):
+    nodes = [new_node(1), new_node(2), new_node(1, cluster="c2")]
+    clients = [new_client(node) for node in nodes]
+    name = data.create(clients[0])
+    for round_ in range(ROUNDS):
+        writer, readers = clients[round_ % 3], [clients[(round_ + step) % 3] for step in (1, 2)]
+        writer.insert(name, [data.row(round_)])
+        writer.flush(name)
+        for reader in readers:
+            assert data.count(reader, name) == round_ + 1
+    for client in clients:
+        assert [hit["id"] for hit in client.search(name, [data.vector(7)], limit=1)[0]] == [7]
+
+
+def s08_a_collection_is_there_and_gone_on_every_node_at_once(new_node, new_client):
+    a, b = new_client(new_node(1)), new_client(new_node(2))
+    for round_ in range(ROUNDS):
+        name = data.create(a)
+        b.insert(name, [data.row(round_)])
+        b.flush(name)
+        assert data.count(a, name) == 1
+        b.drop_collection(name)
+        assert not a.has_collection(name)
+
+
+def s09_before_the_flush_no_node_shows_it(new_node, new_client):
+    a, b = new_client(new_node(1)), new_client(new_node(2))
+    name = data.create(a)
+    a.insert(name, data.rows(range(10)))
+    assert data.count(a, name) == data.count(b, name) == 0
+    a.flush(name)
+    b.delete(name, ids=[3])
+    assert data.count(a, name) == 10
+    b.flush(name)
+    assert data.count(a, name) == 9
+
+
+def s03_clusters_of_a_user_share_all_data_and_other_users_see_none_of_it(new_node, new_client):
+    alice = [new_client(new_node(1, cluster=cluster)) for cluster in ("c1", "c2")]
+    bob = new_client(new_node(1, cluster="c3", user="bob"))
+    name = data.create(alice[0])
+    alice[0].insert(name, data.rows(range(10)))
+    alice[0].flush(name)
+    assert alice[1].list_collections() == [name]
+    assert data.count(alice[1], name) == 10
+    assert bob.list_collections() == []
+    # A collection of the same name is another one.
+    data.create(bob, name=name)
+    bob.insert(name, data.rows(range(3)))
+    bob.flush(name)
+    alice[1].drop_collection(name)
+    assert data.count(bob, name) == 3
+    assert alice[0].list_collections() == []
+
+
+def s28_the_members_of_a_cluster_stand_in_its_property_key(new_node, etcd):
+    first, second = new_node(1), new_node(2)
+    members = etcd.get_all()["/alice/c1_property"]
+    told = [(node["node"], node["address"], node["port"], node["incarnation"]) for node in members["nodes"]]
+    assert told == [(1, "127.0.0.1", first.port, 1), (2, "127.0.0.1", second.port, 1)]
+    second.restart()
+    members = etcd.get_all()["/alice/c1_property"]
+    assert [(node["node"], node["incarnation"]) for node in members["nodes"]] == [(1, 1), (2, 2)]
+
+
+def test_a_second_live_node_of_the_same_number_is_refused(new_node):
+    first = new_node(1)
+    second = new_node(1, start=False)
+    second.launch()
+    assert second.wait_exit() == 1
+    assert "node 1 of cluster c1 runs already" in second.log()
+    assert first.address in second.log()
+    assert first.get("/readyz")[0] == 200
+
+
+def test_a_restart_takes_over_from_a_frozen_predecessor_which_does_no_harm(new_node, new_client, etcd):
+    zombie = new_node(1, settings={"gc.retention": "0s", "gc.interval": "100ms"})
+    old = new_client(zombie)
+    name = data.create(old)
+    old.insert(name, data.rows(range(10)))
+    old.flush(name)
+    old.insert(name, data.rows(range(10, 20)))
+    zombie.pause()
+    node = new_node(1, settings={"gc.retention": "0s", "gc.interval": "100ms"})
+    assert etcd.get_all()["/alice/c1_property"]["nodes"][0]["incarnation"] == 2
+    client = new_client(node)
+    client.delete(name, ids=[1])
+    client.insert(name, data.rows(range(20, 30)))
+    client.flush(name)
+    zombie.resume()
+    # What its client wrote is in its session still, and a flush is a flush.
+    old.flush(name)
+    for reader in (old, client):
+        assert data.keys(reader, name) == [key for key in range(30) if key != 1]
+    until("both to tell what they need", lambda: len(needs(etcd)) == 2)
+
+
+def needs(etcd) -> list[str]:
+    return [key for key in etcd.get_all() if key.startswith("/alice/.node/c1/1/")]
+
+
+def s34_the_first_node_says_what_is_configured_for_the_cluster(new_node, new_client, etcd):
+    new_node(1, settings={"auto_flush": True, "flush_interval": 0})
+    assert etcd.get_all()["/alice/config/c1"]["auto_flush"] is True
+    client = new_client(new_node(2))
+    name = data.create(client)
+    client.insert(name, data.rows(range(10)))
+    assert data.count(client, name) == 10
+    other = new_node(3, start=False, settings={"flush_interval": 500})
+    other.launch()
+    assert other.wait_exit() == 2
+    for words in ("flush_interval = 500", "the cluster has 0 (/alice/config/c1)", "leave it out here"):
+        assert words in other.log()
+
+
+def test_a_node_without_its_cluster_is_refused_at_once(tmp_path):
+    refused = run_binary("node", "--data-dir", tmp_path, "--listen", "0.0.0.0:0", cwd=tmp_path)
+    assert refused.returncode == 2
+    for key in ("cluster_id", "node_id", "etcd.endpoints", "storage.url", "advertise"):
+        assert f"{key} = " in refused.stderr
+    assert list(tmp_path.iterdir()) == []
