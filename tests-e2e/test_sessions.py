@@ -4,9 +4,11 @@ import random
 import re
 
 import pytest
+from pymilvus.grpc_gen import milvus_pb2
 
 from support import data, load
 from support.raw import StatusError
+from support.requests import search_request
 from support.wait import pause, until
 from support.worker import WorkerError
 
@@ -135,8 +137,6 @@ def s09_before_the_flush_invisible_to_everybody_after_it_visible_to_all(server, 
 
 
 def s09_a_search_over_unflushed_rows_says_why_nothing_is_there(server, collection, new_raw):
-    from support.requests import search_request
-
     raw = new_raw(server.address)
     quiet = raw.call("Search", search_request(collection, [data.vector(1)]))
     assert "redkite_warning" not in quiet.status.extra_info
@@ -162,6 +162,29 @@ def s10_a_disconnect_throws_inserts_and_deletes_away(server, client, collection,
     # Somebody else's flush takes only his own block.
     client.insert(collection, data.rows([5]))
     client.flush(collection)
+def s09_the_first_read_over_unflushed_rows_is_warned_once_for_each_collection(server, client, new_raw):
+    raw, other = new_raw(server.address), new_raw(server.address)
+    searched, queried = data.create(client), data.create(client)
+    raw.insert(searched, [1, 2], [data.vector(1), data.vector(2)])
+    raw.insert(queried, [3], [data.vector(3)])
+    search = search_request(searched, [data.vector(1)])
+    query = milvus_pb2.QueryRequest(collection_name=queried, expr="id >= 0", output_fields=["id"])
+
+    def warnings(reader) -> list[str]:
+        answers = [reader.call("Search", search), reader.call("Query", query)]
+        return [answer.status.extra_info.get("redkite_warning", "") for answer in answers]
+
+    # Whoever has nothing unflushed is told nothing.
+    assert warnings(other) == ["", ""]
+    about_search, about_query = warnings(raw)
+    assert about_search.startswith(f"2 rows this client inserted into {searched} are not visible yet: call flush()")
+    assert about_query.startswith(f"1 rows this client inserted into {queried} are not visible yet: call flush()")
+    assert warnings(raw) == warnings(other) == ["", ""]
+    for name, rows in ((searched, 2), (queried, 1)):
+        lines = [line for line in server.log().splitlines() if "unflushed rows" in line and f'collection="{name}"' in line]
+        assert len(lines) == 1 and f" rows={rows}" in lines[0] and "WARN" in lines[0], lines
+
+
     assert data.keys(client, collection) == [1, 2, 3, 5]
     assert "tag" not in client.get(collection, ids=[2])[0]
 
