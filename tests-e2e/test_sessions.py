@@ -113,6 +113,18 @@ def s08_a_returned_flush_is_seen_on_another_connection(server, client, collectio
             assert reader.query(collection, filter="id >= 0", output_fields=["count(*)"]) == [{"count(*)": key + offset + 1}]
 
 
+@pytest.mark.parametrize("level", ["Strong", "Bounded", "Session", "Eventually"])
+def s07_every_consistency_level_sees_what_was_flushed(client, collection, level):
+    client.insert(collection, data.rows(range(5)))
+    client.flush(collection)
+    client.delete(collection, ids=[3])
+    client.flush(collection)
+    hits = client.search(collection, [data.vector(3)], limit=5, consistency_level=level)[0]
+    assert sorted(hit["id"] for hit in hits) == [0, 1, 2, 4]
+    found = client.query(collection, filter="id >= 0", output_fields=["id"], consistency_level=level)
+    assert [row["id"] for row in found] == [0, 1, 2, 4]
+
+
 def s09_before_the_flush_invisible_to_everybody_after_it_visible_to_all(server, client, collection, new_worker, new_raw):
     other, raw = new_worker(server.uri), new_raw(server.address)
 
