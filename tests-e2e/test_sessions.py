@@ -162,18 +162,6 @@ def s09_a_search_over_unflushed_rows_says_why_nothing_is_there(server, collectio
     assert "redkite_warning" not in after.status.extra_info
 
 
-@pytest.mark.parametrize("end", ["kill9", "close"])
-def s10_a_disconnect_throws_inserts_and_deletes_away(server, client, collection, new_worker, end):
-    client.insert(collection, data.rows([1, 2, 3]))
-    client.flush(collection)
-    writer = new_worker(server.uri)
-    writer.insert(collection, data.rows([4]))
-    writer.delete(collection, ids=[1])
-    writer.upsert(collection, [data.row(2, tag="new")])
-    getattr(writer, end)()
-    # Somebody else's flush takes only his own block.
-    client.insert(collection, data.rows([5]))
-    client.flush(collection)
 def s09_the_first_read_over_unflushed_rows_is_warned_once_for_each_collection(server, client, new_raw):
     raw, other = new_raw(server.address), new_raw(server.address)
     searched, queried = data.create(client), data.create(client)
@@ -197,16 +185,44 @@ def s09_the_first_read_over_unflushed_rows_is_warned_once_for_each_collection(se
         assert len(lines) == 1 and f" rows={rows}" in lines[0] and "WARN" in lines[0], lines
 
 
+@pytest.mark.parametrize("end", ["kill9", "close"])
+def s10_a_disconnect_throws_inserts_and_deletes_away(server, client, collection, new_worker, end):
+    client.insert(collection, data.rows([1, 2, 3]))
+    client.flush(collection)
+    writer = new_worker(server.uri)
+    writer.insert(collection, data.rows([4]))
+    writer.delete(collection, ids=[1])
+    writer.upsert(collection, [data.row(2, tag="new")])
+    getattr(writer, end)()
+    # Somebody else's flush takes only his own block.
+    client.insert(collection, data.rows([5]))
+    client.flush(collection)
     assert data.keys(client, collection) == [1, 2, 3, 5]
     assert "tag" not in client.get(collection, ids=[2])[0]
 
 
-def s10_the_loss_is_logged(server, collection, new_raw):
-    raw = new_raw(server.address)
-    raw.insert(collection, [1, 2], [data.vector(1), data.vector(2)])
+def s10_the_loss_is_logged_and_counted(new_server, new_client, new_raw):
+    server = new_server()
+    client = new_client(server)
+    first, second = sorted([data.create(client), data.create(client)])
+    raw, flushed = new_raw(server.address), new_raw(server.address)
+    raw.insert(second, [1, 2], [data.vector(1), data.vector(2)])
+    raw.insert(first, [3], [data.vector(3)])
+    raw.delete(first, "id == 7")
+    raw.delete(first, "id == 8")
+    flushed.insert(first, [4], [data.vector(4)])
+    flushed.flush(first)
+    assert server.metric("^redkite_sessions_lost_total") == 0
+    assert server.metric("^redkite_sessions$") == 2
+    flushed.close()
     raw.close()
-    lines = until("the log line", lambda: [line for line in server.log().splitlines() if collection in line and "WARN" in line])
-    assert "2" in lines[0], lines
+    until("both sessions to end", lambda: server.metric("^redkite_sessions$") == 0)
+    # What was flushed is no loss.
+    assert server.metric("^redkite_sessions_lost_total") == 1
+    (line,) = [line for line in server.log().splitlines() if "with unflushed operations; they are dropped" in line]
+    lost = f'collections="{first}, {second}" rows=3 deletes=2 '
+    for part in ("WARN", "the connection ended", lost, f"identifier={raw.identifier} "):
+        assert part in line, line
 
 
 def s10_two_clients_of_one_process_share_a_connection_but_no_session(client, server, collection, new_client):
