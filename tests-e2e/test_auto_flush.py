@@ -33,6 +33,21 @@ def s15_auto_flush_can_be_set_for_one_collection(server, client):
     assert data.keys(client, manual) == []
 
 
+def s15_auto_flush_can_be_turned_on_and_off_for_a_collection_that_exists(client, collection):
+    client.insert(collection, data.rows([1]))
+    assert data.keys(client, collection) == []
+    client.flush(collection)
+    client.alter_collection_properties(collection, {"auto_flush": "true", "flush_interval": "0"})
+    client.insert(collection, data.rows([2]))
+    client.delete(collection, ids=[1])
+    assert data.keys(client, collection) == [2]
+    client.drop_collection_properties(collection, ["auto_flush", "flush_interval"])
+    client.insert(collection, data.rows([3]))
+    assert data.keys(client, collection) == [2]
+    client.flush(collection)
+    assert data.keys(client, collection) == [2, 3]
+
+
 def s16_data_becomes_visible_when_the_interval_has_passed(new_server, new_client):
     server = new_server(settings={"auto_flush": True, "flush_interval": 200})
     client = new_client(server)
