@@ -8,6 +8,7 @@ import subprocess
 import pytest
 from pymilvus import MilvusClient
 
+from support import data
 from support.ports import free_ports
 from support.server import binary, clean_env, guarded, run_binary
 from support.wait import until
@@ -53,6 +54,17 @@ def test_the_demo_keeps_serving_until_ctrl_c(running):
     client.close()
     process.send_signal(signal.SIGINT)
     assert process.wait(30) == 0
+
+
+def test_what_is_written_to_the_demo_is_visible_without_a_flush(running):
+    _, address, _ = running
+    client = MilvusClient(f"http://{address}")
+    name = data.create(client)
+    client.insert(name, data.rows([1, 2]))
+    assert data.keys(client, name) == [1, 2]
+    client.delete(name, ids=[1])
+    assert [hit["id"] for hit in client.search(name, [data.vector(1)], limit=5)[0]] == [2]
+    client.close()
 
 
 def test_the_lines_the_demo_prints_are_python_that_runs(running, capsys):
