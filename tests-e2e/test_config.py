@@ -102,6 +102,25 @@ def test_unknown_keys_are_refused_wherever_they_stand(config_file):
     assert "redkite.toml" in refused("--config", config_file("auto_flush = = true"))
 
 
+@pytest.mark.parametrize(
+    "setting, words",
+    [
+        ("auto_flush=perhaps", ["auto_flush", "perhaps", "true or false"]),
+        ("flush_interval=-1", ["flush_interval", "-1", "from 0 to 2147483647"]),
+        ("num_replicas=1", ["num_replicas", "= 1", "at most num_nodes - 1 = 0"]),
+    ],
+)
+def test_a_bad_value_is_told_before_any_port_is_opened(server, tmp_path, setting, words):
+    """Both ports are in use, which would be the error if the server came so far."""
+    start = ["--data-dir", tmp_path / "data", "--listen", server.address, "--http", f"127.0.0.1:{server.http_port}"]
+    said = refused(*start, "--set", setting)
+    for word in words:
+        assert word in said, said
+    assert "in use" not in said
+    assert not (tmp_path / "data").exists(), "nothing was made either"
+    assert "in use" in refused(*start)
+
+
 def test_bad_addresses_and_ports_in_use(server):
     assert "localhost:x" in refused("--listen", "localhost:x", "--dump-config")
     said = refused("--data-dir", server.data_dir / "other", "--listen", server.address, "--http", "127.0.0.1:0")
