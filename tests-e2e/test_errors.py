@@ -153,6 +153,21 @@ def test_bad_schemas_are_refused(raw, fields):
 
 
 def test_creating_what_exists_with_another_schema_is_refused(raw, client):
+def test_more_than_16_shards_are_refused(raw):
+    def create(name: str, shards: int):
+        request = milvus_pb2.CreateCollectionRequest(
+            collection_name=name, schema=schema_bytes(name, KEY, VECTOR), shards_num=shards
+        )
+        raw.call("CreateCollection", request)
+        return raw.call("DescribeCollection", milvus_pb2.DescribeCollectionRequest(collection_name=name)).shards_num
+
+    name = data.fresh()
+    fails(1100, "maximum shards's number should be limited to 16", create, name, 17)
+    assert not raw.call("HasCollection", milvus_pb2.HasCollectionRequest(collection_name=name)).value
+    assert create(name, 16) == 16
+    assert create(data.fresh(), 0) == 1
+
+
     name = data.create(client)
     with pytest.raises(StatusError, match="(?i)exist|duplicate"):
         create_raw(raw, name, KEY, field("vector", schema_pb2.DataType.FloatVector, dim=8))
