@@ -13,6 +13,7 @@ from pymilvus.grpc_gen import common_pb2, milvus_pb2, schema_pb2
 from support import data
 from support.raw import StatusError, insert_request
 from support.requests import search_request
+from support.wait import until
 
 
 @pytest.fixture
@@ -277,6 +278,42 @@ def test_the_same_key_twice_in_one_upsert(raw, collection):
     inserted = insert_request(collection, [1, 1], [data.vector(1), data.vector(2)])
     request = milvus_pb2.UpsertRequest(collection_name=collection, fields_data=inserted.fields_data, num_rows=2)
     fails(1100, "duplicate", raw.call, "Upsert", request)
+
+
+def test_an_insert_by_an_old_schema_answers_109(raw, client, collection):
+    """A collection is dropped and made again with another schema. pymilvus has the old one in its cache; at this code it
+    reads the schema anew and tries again."""
+    describe = milvus_pb2.DescribeCollectionRequest(collection_name=collection)
+    client.insert(collection, data.rows([1]))
+    old = raw.call("DescribeCollection", describe).update_timestamp
+
+    def is_newer() -> bool:
+        raw.call("DropCollection", milvus_pb2.DropCollectionRequest(collection_name=collection))
+        create_raw(raw, collection, KEY, VECTOR, field("text", schema_pb2.DataType.VarChar, max_length=10))
+        return raw.call("DescribeCollection", describe).update_timestamp > old
+
+    until("the timestamp to rise", is_newer)
+    request = insert_request(collection, [2], [data.vector(2)])
+    text = request.fields_data.add(type=schema_pb2.DataType.VarChar, field_name="text")
+    text.scalars.string_data.data.append("two")
+    for timestamp in (1, old):
+        request.schema_timestamp = timestamp
+        upsert = milvus_pb2.UpsertRequest(
+            collection_name=collection, fields_data=request.fields_data, num_rows=1, schema_timestamp=timestamp
+        )
+        for method, message in (("Insert", request), ("Upsert", upsert)):
+            error = fails(109, f"collection schema mismatch[collection={collection}]", raw.call, method, message)
+            assert error.error_code == common_pb2.ErrorCode.SchemaMismatch
+    request.schema_timestamp = raw.call("DescribeCollection", describe).update_timestamp
+    raw.call("Insert", request)
+    raw.flush(collection)
+    assert raw.count(collection) == 1, "what was refused is not in the block"
+    # Its first insert is gone with the first collection.
+    with pytest.raises(Exception, match=collection):
+        client.flush(collection)
+    client.insert(collection, data.rows([3], text="three"))
+    client.flush(collection)
+    assert data.keys(client, collection, "text == 'three'") == [3]
 
 
 # ---- searches and queries
