@@ -416,6 +416,18 @@ def test_indexes(client, raw, collection):
     fails(700, "index not found", raw.call, "DescribeIndex", request)
 
 
+def test_loading_without_an_index_answers_700(client, raw, collection):
+    client.release_collection(collection)
+    client.drop_index(collection, "vector")
+    load = milvus_pb2.LoadCollectionRequest(collection_name=collection)
+    error = fails(700, "there is no vector index on field: [vector], please create index firstly", raw.call, "LoadCollection", load)
+    assert error.error_code == common_pb2.ErrorCode.IndexNotExist
+    assert str(client.get_load_state(collection)["state"]) == "NotLoad"
+    data.add_index(client, collection, "vector", "L2")
+    client.load_collection(collection)
+    assert str(client.get_load_state(collection)["state"]) == "Loaded"
+
+
 def test_databases(raw, client):
     with pytest.raises(Exception) as raised:
         client.use_database("nowhere")
