@@ -153,7 +153,6 @@ def test_bad_schemas_are_refused(raw, fields):
     assert not raw.call("HasCollection", milvus_pb2.HasCollectionRequest(collection_name=name)).value
 
 
-def test_creating_what_exists_with_another_schema_is_refused(raw, client):
 def test_more_than_16_shards_are_refused(raw):
     def create(name: str, shards: int):
         request = milvus_pb2.CreateCollectionRequest(
@@ -169,6 +168,7 @@ def test_more_than_16_shards_are_refused(raw):
     assert create(data.fresh(), 0) == 1
 
 
+def test_creating_what_exists_with_another_schema_is_refused(raw, client):
     name = data.create(client)
     with pytest.raises(StatusError, match="(?i)exist|duplicate"):
         create_raw(raw, name, KEY, field("vector", schema_pb2.DataType.FloatVector, dim=8))
@@ -555,6 +555,36 @@ def test_a_message_of_300_megabytes(raw, collection):
         grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.OUT_OF_RANGE
     ), raised.value
     assert raw.count(collection) == 0
+
+
+def test_the_limit_of_messages_is_that_of_the_configuration(new_server, new_client, new_raw):
+    server = new_server(settings={"server.message_limit": "1M"})
+    name = data.create(new_client(server), dim=256)
+    raw = new_raw(server.address)
+    vectors = [data.vector(key, 256) for key in range(1030)]
+    with pytest.raises(grpc.RpcError) as raised:
+        raw.insert(name, range(1030), vectors)
+    assert raised.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert "the limit is: 1048576 bytes (server.message_limit)" in raised.value.details()
+    # What was refused is not in the block, and what is below the limit passes, on the same connection.
+    raw.insert(name, range(1000), vectors[:1000])
+    raw.insert(name, range(1000, 1030), vectors[1000:])
+    raw.flush(name)
+    assert raw.count(name) == 1030
+    # Answers have the same limit.
+    for limit, fits in ((1000, True), (1030, False)):
+        for method, request in (
+            ("Search", search_request(name, [vectors[0]], limit=limit, output=["vector"])),
+            ("Query", query_request(name, output=["vector"], limit=limit)),
+        ):
+            if fits:
+                raw.call(method, request)
+                continue
+            with pytest.raises(grpc.RpcError) as raised:
+                raw.call(method, request)
+            assert raised.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED, method
+            assert "the limit is: 1048576 bytes" in raised.value.details(), method
+    assert server.alive()
 
 
 def test_bytes_that_are_no_request_at_all(server):
