@@ -5,8 +5,10 @@ import asyncio
 import numpy
 import pytest
 from pymilvus import AsyncMilvusClient, DataType, MilvusClient
+from pymilvus.grpc_gen import milvus_pb2
 
 from support import data
+from support.raw import StatusError
 
 pytestmark = pytest.mark.compat
 
@@ -156,7 +158,23 @@ def test_schema_index_load_and_describe(client):
     assert len(client.search(name, [vectors()[0]])[0]) == 0
 
 
-def test_listing_versions_and_health(server, client):
+def test_loading_and_refreshing_end(client, server, collection, new_raw):
+    """pymilvus waits for the progress of what it asked for, be it for ever."""
+    raw = new_raw(server.address)
+    ask = milvus_pb2.GetLoadingProgressRequest(collection_name=collection)
+    client.load_collection(collection)
+    client.refresh_load(collection)
+    progress = raw.call("GetLoadingProgress", ask)
+    assert (progress.progress, progress.refresh_progress) == (100, 100)
+    client.release_collection(collection)
+    with pytest.raises(StatusError) as raised:
+        raw.call("GetLoadingProgress", ask)
+    assert raised.value.code == 101
+    client.load_collection(collection)
+    assert raw.call("GetLoadingProgress", ask).progress == 100
+
+
+def test_listing_versions_and_health(server, client, new_raw):
     name = data.create(client)
     assert name in client.list_collections()
     assert "default" in client.list_databases()
