@@ -181,7 +181,14 @@ def test_listing_versions_and_health(server, client, new_raw):
     assert client.describe_database("default")["name"] == "default"
     assert client.get_server_version().lstrip("v").startswith("2.")
     assert client.get_collection_stats(name)["row_count"] == 0
-    assert not client.has_collection("no_such_collection")
+    raw = new_raw(server.address)
+    health = raw.call("CheckHealth", milvus_pb2.CheckHealthRequest())
+    assert health.isHealthy and not health.reasons
+    for known, there in ((name, True), ("no_such_collection", False)):
+        assert client.has_collection(known) is there
+        # What older clients and other programs ask instead.
+        has = milvus_pb2.HasCollectionRequest(collection_name=known)
+        assert raw.call("HasCollection", has).value is there
     client.drop_collection("no_such_collection")
 
 
