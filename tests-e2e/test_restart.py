@@ -173,6 +173,39 @@ def test_a_missing_file_is_an_error_and_no_empty_answer(new_server, new_client):
     assert server.alive()
 
 
+def test_a_load_of_a_collection_with_a_missing_file_fails_and_names_it(new_server, new_client):
+    server = new_server()
+    client = new_client(server)
+    released, searchable = data.create(client), data.create(client)
+    for name in (released, searchable):
+        client.insert(name, data.rows(range(10)))
+        client.flush(name)
+    client.release_collection(released)
+    server.terminate()
+    victims = server.data_files()
+    assert len(victims) >= 4, victims
+    for victim in victims:
+        aside = victim.rename(victim.with_suffix(".aside"))
+        server.start()
+        client = new_client(server)
+        (damaged,) = [name for name in (released, searchable) if f"/{name}/" in victim.as_posix()]
+        with pytest.raises(Exception, match=victim.name) as raised:
+            client.load_collection(damaged, timeout=10)
+        assert damaged in str(raised.value) and "missing" in str(raised.value), raised.value
+        # What was released stays so.
+        assert str(client.get_load_state(released)["state"]) == "NotLoad"
+        with pytest.raises(Exception, match="not loaded"):
+            client.search(released, [data.vector(1)], timeout=10)
+        server.terminate()
+        aside.rename(victim)
+    server.start()
+    client = new_client(server)
+    for name in (released, searchable):
+        client.load_collection(name)
+        assert str(client.get_load_state(name)["state"]) == "Loaded"
+        assert [hit["id"] for hit in client.search(name, [data.vector(7)], limit=1)[0]] == [7]
+
+
 def test_nothing_is_written_by_reading(new_server, new_client):
     server = new_server()
     client = new_client(server)
