@@ -1,4 +1,4 @@
-"""Small files are merged and space is given back, while clients write, read and delete: S35, S41, and reading the past."""
+"""Small files are merged and space is given back, while clients write, read and delete: S35, S37, S41, and reading the past."""
 
 import contextlib
 import json
@@ -12,6 +12,7 @@ import pytest
 from pymilvus import MilvusException
 
 from support import data
+from support.raw import StatusError
 from support.server import run_binary
 from support.wait import pause, until
 
@@ -212,6 +213,34 @@ def s41_background_work_that_runs_into_a_failpoint(new_server, new_client, failp
     assert len(fragments(server, name)) == 1
     assert not abandoned.exists()
     check_store(server)
+
+
+def s37_outcomes_of_named_flushes_outlive_what_they_wrote(new_server, new_client, new_raw):
+    """The fragments a flush wrote are merged and removed; what is known of the flush stays."""
+    server = new_server(settings={"merge.enabled": False, "gc.enabled": False, "gc.retention": "0s"})
+    name = data.create(new_client(server))
+    raw = new_raw(server.address)
+    revisions = {}
+    for key in range(5):
+        raw.insert(name, [key], [data.vector(key)])
+        revisions[key] = raw.flush_named(f"block {key}", name).coll_flush_ts[name]
+    with pytest.raises(StatusError, match="flush ID was not committed"):
+        raw.flush_outcome("never sent")
+    written = set(server.data_files())
+    admin(server, "merge", "--collection", name)
+    admin(server, "gc")
+    assert len(fragments(server, name)) == 1
+    assert not written & set(server.data_files()), "files of the flushes are still there"
+    for _ in range(2):
+        for key, revision in revisions.items():
+            assert raw.flush_outcome(f"block {key}")
+            # Sent again it is not committed twice and answers as the first time.
+            assert raw.flush_named(f"block {key}", name).coll_flush_ts[name] == revision
+        with pytest.raises(StatusError, match="flush ID was not committed"):
+            raw.flush_outcome("never sent")
+        assert raw.count(name) == 5
+        server.restart()
+        raw = new_raw(server.address)
 
 
 def test_a_dropped_collection_gives_its_space_back_and_its_name_is_free(new_server, new_client):
