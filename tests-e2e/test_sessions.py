@@ -221,7 +221,7 @@ def s10_the_loss_is_logged_and_counted(new_server, new_client, new_raw):
     assert server.metric("^redkite_sessions_lost_total") == 1
     (line,) = [line for line in server.log().splitlines() if "with unflushed operations; they are dropped" in line]
     lost = f'collections="{first}, {second}" rows=3 deletes=2 '
-    for part in ("WARN", "the connection ended", lost, f"identifier={raw.identifier} "):
+    for part in ("WARN", "the connection ended", "peer=127.0.0.1:", lost, f"identifier={raw.identifier} "):
         assert part in line, line
 
 
