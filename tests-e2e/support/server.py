@@ -51,14 +51,15 @@ class Server:
     """A server on free ports, killed by its id at the end.
 
     `settings` become `--set key=value`. Without `data_dir` the data dies with the server. `wrapper` is a command that runs
-    the server as its own last arguments, in its own process.
+    the server as its own last arguments, in its own process. `host` is where it listens for clients.
     """
 
     # The command that runs it.
     role = "standalone"
 
     def __init__(
-        self, data_dir=None, settings: dict | None = None, env: dict | None = None, args=(), wrapper=(), start=True
+        self, data_dir=None, settings: dict | None = None, env: dict | None = None, args=(), wrapper=(), start=True,
+        host="127.0.0.1",
     ):
         self._scratch = Path(tempfile.mkdtemp(prefix="redkite-e2e-"))
         self.data_dir = Path(data_dir) if data_dir else self._scratch / "data"
@@ -67,6 +68,7 @@ class Server:
         self.env = dict(env or {})
         self.args = list(args)
         self.wrapper = list(wrapper)
+        self.host = host
         self.process = None
         self.port, self.http_port = free_ports(2)
         if start:
@@ -95,7 +97,7 @@ class Server:
 
     def command(self) -> list[str]:
         command = [*self.wrapper, binary(), self.role, "--data-dir", str(self.data_dir)]
-        command += ["--listen", self.address, "--http", f"127.0.0.1:{self.http_port}"]
+        command += ["--listen", f"{self.host}:{self.port}", "--http", f"127.0.0.1:{self.http_port}"]
         for key, value in self.settings.items():
             command += ["--set", f"{key}={setting_text(value)}"]
         return command + self.args

@@ -13,11 +13,6 @@ pub(crate) fn connection_closed() {
     gauge!("redkite_connections_open").decrement(1.0);
 }
 
-/// A connection was refused by the accept policy.
-pub(crate) fn connection_refused() {
-    counter!("redkite_connections_refused_total").increment(1);
-}
-
 /// A handler panicked.
 pub(crate) fn request_panicked() {
     counter!("redkite_requests_panicked_total").increment(1);

@@ -18,6 +18,7 @@ mod sources;
 
 use std::time::Duration;
 
+use ipnet::IpNet;
 use redkite_types::{ClusterId, NodeId, UserName};
 use serde::{Deserialize, Deserializer};
 
@@ -47,6 +48,12 @@ pub struct Config {
     pub num_replicas: u32,
     /// S21.
     pub sync_level: u32,
+    /// S14: who may connect; empty: everybody.
+    #[serde(deserialize_with = "networks")]
+    pub ip_whitelist: Vec<IpNet>,
+    /// Who may connect to `http`; empty: whoever may connect to `listen`.
+    #[serde(deserialize_with = "networks")]
+    pub http_ip_whitelist: Vec<IpNet>,
     /// A number, or [`kind::AUTO`]; see [`Loaded::node`].
     pub node_id: String,
     /// Where clients connect.
@@ -203,6 +210,11 @@ pub struct CacheConfig {
     /// Most bytes of decoded scalar columns.
     #[serde(rename = "columns")]
     pub column_bytes_max: u64,
+}
+
+fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    texts.iter().map(|text| text.parse().map_err(serde::de::Error::custom)).collect()
 }
 
 fn from_ms<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {

@@ -11,7 +11,6 @@
 mod admin;
 mod readiness;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -23,9 +22,9 @@ use axum::routing::{get, post};
 use metrics::gauge;
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::json;
-use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+use crate::allow_list::{Guarded, Peer};
 use crate::engine::Engine;
 use crate::meta_dump;
 use crate::metrics as telemetry;
@@ -48,7 +47,7 @@ pub struct Operators {
 }
 
 /// Answers until aborted.
-pub fn serve(listener: TcpListener, operators: Operators) -> JoinHandle<()> {
+pub fn serve(listener: Guarded, operators: Operators) -> JoinHandle<()> {
     let router = Router::new()
         .route("/healthz", get(async || answer(StatusCode::OK, TEXT, "ok\n")))
         .route("/readyz", get(readyz))
@@ -63,7 +62,7 @@ pub fn serve(listener: TcpListener, operators: Operators) -> JoinHandle<()> {
         .fallback(async || error(StatusCode::NOT_FOUND, "there are /healthz, /readyz and /metrics"))
         .with_state(operators);
     tokio::spawn(async move {
-        let service = router.into_make_service_with_connect_info::<SocketAddr>();
+        let service = router.into_make_service_with_connect_info::<Peer>();
         if let Err(error) = axum::serve(listener, service).await {
             tracing::error!(%error, "health and metrics are no longer served");
         }
@@ -87,7 +86,7 @@ async fn metrics(State(operators): State<Operators>) -> Response<Body> {
     answer(StatusCode::OK, PROMETHEUS, telemetry::render(&operators.metrics))
 }
 
-async fn dump(State(operators): State<Operators>, ConnectInfo(peer): ConnectInfo<SocketAddr>) -> Response<Body> {
+async fn dump(State(operators): State<Operators>, ConnectInfo(peer): ConnectInfo<Peer>) -> Response<Body> {
     if !is_this_machine(peer) {
         return error(StatusCode::FORBIDDEN, "the metadata is told to this machine only");
     }
@@ -97,7 +96,7 @@ async fn dump(State(operators): State<Operators>, ConnectInfo(peer): ConnectInfo
     }
 }
 
-fn is_this_machine(peer: SocketAddr) -> bool {
+fn is_this_machine(Peer(peer): Peer) -> bool {
     peer.ip().to_canonical().is_loopback()
 }
 

@@ -4,11 +4,12 @@
 //! - `serve` (standalone and node), `demo`, `meta_dump`, `admin`: one file a command; `ask`: asking a server over HTTP.
 //! - `server`: a serving process from start to end; `engine`: the parts of a node; `membership`: its place in a cluster;
 //!   `data_dir`: its directory; `metadata`, `cluster_config`: what it finds in the metadata.
-//! - `memory`: how the process holds memory. `http`, `metrics`, `telemetry`, `banner`: what operators see.
+//! - `allow_list`: who may connect. `memory`: how the process holds memory. `http`, `metrics`, `telemetry`, `banner`: what operators see.
 //!
 //! Exit codes: 0 success; 1 something failed; 2 the command line or the configuration is wrong.
 
 mod admin;
+mod allow_list;
 mod ask;
 mod banner;
 mod cli;

@@ -31,6 +31,7 @@ pub fn start() -> Result<PrometheusHandle> {
     metrics::describe_gauge!("redkite_bytes", "Bytes of data files: live, retained for readers of the past, garbage.");
     metrics::describe_gauge!("redkite_tombstones", "What is left of dropped and replaced entries.");
     metrics::describe_gauge!("redkite_oldest_floor_revision", "The oldest revision any node reads or has pinned.");
+    metrics::describe_counter!("redkite_connections_refused_total", "Connections from addresses that are not allowed.");
     metrics::describe_gauge!("redkite_oldest_floor_holder", "1 for the node that reads or has pinned that one.");
     metrics::describe_gauge!("redkite_horizon_revision", "The oldest revision that can be read.");
     metrics::describe_counter!("redkite_merges_total", "Merges that were published.");

@@ -21,6 +21,7 @@ use redkite_api::service::{MilvusServer, SessionEvents};
 use redkite_meta::keys::UserKeys;
 use tokio::net::TcpListener;
 
+use crate::allow_list::{AllowList, Guarded};
 use crate::banner::Banner;
 use crate::cluster_config;
 use crate::config::{Config, Loaded, Role};
@@ -129,7 +130,13 @@ impl Server {
         let Ports { listener: port, listen, http_listener, http } = self.ports;
         let operators = http_listener.map(|listener| {
             let engine = self.engine.clone();
-            http::serve(listener, Operators { readiness: readiness.clone(), engine, metrics: self.metrics.clone() })
+            let config = &self.loaded.config;
+            let networks = [&config.http_ip_whitelist, &config.ip_whitelist].into_iter().find(|list| !list.is_empty());
+            let allowed = AllowList::new("http", networks.cloned().unwrap_or_default());
+            http::serve(
+                Guarded { listener, allowed },
+                Operators { readiness: readiness.clone(), engine, metrics: self.metrics.clone() },
+            )
         });
         let ingest = self.engine.ingest.clone();
         let mut listener = Listener::new();
@@ -140,6 +147,7 @@ impl Server {
         };
         let connections = Arc::new(Connections::new(SessionEvents(ingest.clone())));
         listener.events = connections.clone();
+        listener.accept = Arc::new(AllowList::new("listen", self.loaded.config.ip_whitelist.clone()));
         let start_seconds = self.started.elapsed().as_secs_f64();
         gauge!("redkite_start_seconds").set(start_seconds);
         let http = http.map(|address| address.to_string()).unwrap_or_default();

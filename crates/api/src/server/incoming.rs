@@ -63,8 +63,7 @@ impl Incoming {
                     if self.policy.admits(peer.ip().to_canonical()) {
                         return self.welcome(stream, peer);
                     }
-                    crate::metrics::connection_refused();
-                    tracing::info!(%peer, "connection refused: the address is not on the allow-list");
+                    tracing::debug!(%peer, "a connection is not admitted");
                 }
                 Err(error) if is_about_one_peer(&error) => {
                     tracing::debug!(%error, "a peer gave up before it was accepted")

@@ -97,6 +97,18 @@ pub static KEYS: &[Key] = &[
         "0",
         "Replicas that must hold a write before its flush succeeds; at most num_replicas.",
     ),
+    cluster_key(
+        "ip_whitelist",
+        Kind::Networks,
+        "[]",
+        "Networks that may connect to listen and http, as [\"10.0.0.0/8\", \"::1\"]; [] lets everybody.",
+    ),
+    key(
+        "http_ip_whitelist",
+        Kind::Networks,
+        "[]",
+        "Networks that may connect to http instead of those of ip_whitelist, for health probes; [] for the same.",
+    ),
     key(
         "node_id",
         Kind::Node,

@@ -1,10 +1,16 @@
 //! What a value may be, how it is read from text, and what is said when it is something else.
 
+use std::net::IpAddr;
+
+use ipnet::{IpNet, Ipv4Net};
 use redkite_storage::StorageOptions;
 use redkite_types::{ClusterId, UserName};
 use toml::Value;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
+
+/// Bits before the IPv4 address in an IPv6 address that stands for one.
+const MAPPED_PREFIX: u8 = 96;
 
 /// The number of a node that its host's name tells.
 pub const AUTO: &str = "auto";
@@ -43,6 +49,8 @@ pub enum Kind {
     Endpoints,
     /// The number of a node, or `auto`.
     Node,
+    /// A list of networks, each an address with the length of its prefix, or one address.
+    Networks,
     /// Text with a rule of its own; the error says what would be valid.
     Checked(fn(&str) -> Result<(), String>),
 }
@@ -62,8 +70,8 @@ impl Kind {
         let parsed = toml_value(text);
         match (self, parsed) {
             (Kind::Bool | Kind::Integer { .. } | Kind::Node, Some(value)) => value,
-            (Kind::Endpoints, Some(value @ Value::Array(_))) => value,
-            (Kind::Endpoints, _) => {
+            (Kind::Endpoints | Kind::Networks, Some(value @ Value::Array(_))) => value,
+            (Kind::Endpoints | Kind::Networks, _) => {
                 let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
                 Value::Array(parts.map(|part| Value::String(part.to_owned())).collect())
             }
@@ -93,6 +101,11 @@ impl Kind {
             }
             (Kind::Node, Value::String(text)) if text == AUTO => value.clone(),
             (Kind::Node, Value::Integer(number)) if u32::try_from(*number).is_ok() => Value::String(number.to_string()),
+            (Kind::Networks, Value::Array(parts)) => {
+                let network = |part: &Value| part.as_str().and_then(network).ok_or_else(wanted);
+                let networks: Vec<IpNet> = parts.iter().map(network).collect::<Result<_, _>>()?;
+                Value::Array(networks.iter().map(|network| Value::String(network.to_string())).collect())
+            }
             (Kind::Endpoints, Value::Array(parts)) if parts.iter().all(is_endpoint) => value.clone(),
             (Kind::Checked(check), Value::String(text)) => check(text).map(|()| value.clone())?,
             _ => return Err(wanted()),
@@ -118,6 +131,7 @@ impl Kind {
                 "want an address and a port such as \"127.0.0.1:9091\", or \"\" for none".to_owned()
             }
             Kind::Node => format!("want a number from 0 to {}, or \"{AUTO}\" for that in the host's name", u32::MAX),
+            Kind::Networks => "want a list such as [\"10.0.0.0/8\", \"192.168.1.7\", \"fd00::/8\"]".to_owned(),
             Kind::Endpoints => "want a list such as [\"http://127.0.0.1:2379\"]".to_owned(),
         }
     }
@@ -169,6 +183,21 @@ fn is_address(text: &str) -> bool {
         let bracketed = host.starts_with('[') && host.ends_with(']');
         !host.is_empty() && (bracketed || !host.contains([':', '/', ' '])) && port.parse::<u16>().is_ok()
     })
+}
+
+/// `10.0.0.0/8`, or `10.0.0.7` for one address. An IPv4 network written as one of IPv6 is the IPv4 network: so are the
+/// addresses that it is compared with.
+fn network(text: &str) -> Option<IpNet> {
+    let network = match text.parse::<IpNet>() {
+        Ok(network) => network,
+        Err(_) => IpNet::from(text.parse::<IpAddr>().ok()?),
+    };
+    let IpNet::V6(v6) = network else { return Some(network.trunc()) };
+    let v4 = v6.addr().to_ipv4_mapped().zip(v6.prefix_len().checked_sub(MAPPED_PREFIX));
+    match v4 {
+        Some((address, prefix)) => Ipv4Net::new(address, prefix).ok().map(|network| IpNet::V4(network.trunc())),
+        None => Some(network.trunc()),
+    }
 }
 
 fn is_endpoint(value: &Value) -> bool {

@@ -219,7 +219,7 @@ fn the_clusters_configuration_has_the_names_of_the_design() {
     let stored = with_set(&["flush_limitation=8M", "flush_interval=1234", "log=debug"]).settings.of_cluster();
     let want = serde_json::json!({
         "format": 1, "auto_flush": false, "flush_interval": 1234, "flush_limitition": "8M",
-        "num_nodes": 1, "num_replicas": 0, "sync_level": 0,
+        "num_nodes": 1, "num_replicas": 0, "sync_level": 0, "ip_whitelist": [],
     });
     assert_eq!(stored, want);
 }
@@ -280,4 +280,24 @@ fn what_the_cluster_has_stored_is_taken_over_and_nothing_else_is_accepted() {
     let damaged = serde_json::json!({ "format": 1, "num_nodes": 0 });
     let said = load(&node(&NODE)).unwrap().with_stored(key, &damaged).unwrap_err().to_string();
     assert!(said.contains("num_nodes = 0 (from the metadata, /default/config/c1)"), "{said}");
+}
+
+#[test]
+fn networks_are_understood_as_people_write_them() {
+    let networks = |value: &str| -> Vec<String> {
+        let config = with_set(&[&format!("ip_whitelist={value}")]).config;
+        config.ip_whitelist.iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(
+        networks(r#"["10.1.2.3/8", "192.168.1.7", "fd00::1/8", "::1"]"#),
+        ["10.0.0.0/8", "192.168.1.7/32", "fd00::/8", "::1/128"]
+    );
+    assert_eq!(networks("10.0.0.0/8, ::1"), ["10.0.0.0/8", "::1/128"]);
+    // One of IPv4, whichever way it is written.
+    assert_eq!(networks("::ffff:10.0.0.0/104,::ffff:10.0.0.1"), ["10.0.0.0/8", "10.0.0.1/32"]);
+    assert_eq!(networks("[]"), Vec::<String>::new());
+    for value in ["10.0.0.0/33", "10.0.0", "localhost", "10.0.0.0/8;::1", "[1]", "::1/129"] {
+        let said = refusal(&sources(&[], &[&format!("ip_whitelist={value}")]));
+        assert!(said.contains("ip_whitelist = ") && said.contains("want a list such as [\"10.0.0.0/8\""), "{said}");
+    }
 }

@@ -7,8 +7,6 @@
 //! | `POST /admin/gc[/C]` | removes what nobody needs any more, of collection C or of all | an object: what was removed, and how things stand |
 //! | `GET /admin/fragments[/C]` | nothing | an array, one object a fragment |
 
-use std::net::SocketAddr;
-
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Path, State};
 use axum::http::{Response, StatusCode};
@@ -18,6 +16,7 @@ use redkite_types::ErrorKind;
 use serde_json::{Value, json};
 
 use super::{JSON, Operators, answer, error, is_this_machine};
+use crate::allow_list::Peer;
 
 /// The collection named in the path; none means all.
 type Named = Option<Path<String>>;
@@ -25,7 +24,7 @@ type Outcome = Result<Value, redkite_jobs::Error>;
 
 pub(super) async fn merge(
     State(operators): State<Operators>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
     collection: Named,
 ) -> Response<Body> {
     reply(peer, async move {
@@ -47,7 +46,7 @@ pub(super) async fn merge(
 
 pub(super) async fn collect(
     State(operators): State<Operators>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
     collection: Named,
 ) -> Response<Body> {
     reply(peer, async move {
@@ -67,7 +66,7 @@ pub(super) async fn collect(
 
 pub(super) async fn fragments(
     State(operators): State<Operators>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
     collection: Named,
 ) -> Response<Body> {
     reply(peer, async move {
@@ -116,7 +115,7 @@ fn standing_of(standing: &Standing) -> Value {
     })
 }
 
-async fn reply(peer: SocketAddr, work: impl Future<Output = Outcome> + Send + 'static) -> Response<Body> {
+async fn reply(peer: Peer, work: impl Future<Output = Outcome> + Send + 'static) -> Response<Body> {
     if !is_this_machine(peer) {
         return error(StatusCode::FORBIDDEN, "administration is for this machine only");
     }
