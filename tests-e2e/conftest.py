@@ -8,6 +8,7 @@ from support.clients import own_client
 from support.etcd import Etcd
 from support.proxy import Proxy
 from support.raw import Raw
+from support.s3 import s3_of_this_run
 from support.server import Server
 from support.worker import Worker
 
@@ -108,6 +109,12 @@ def etcd():
     running = Etcd()
     yield running
     running.close()
+
+
+@pytest.fixture(scope="session")
+def s3() -> dict[str, str]:
+    """The S3 server of this test run, for `on_s3`."""
+    return s3_of_this_run()
 
 
 @pytest.fixture(scope="session")

@@ -3,38 +3,14 @@
 import contextlib
 import os
 import signal
-import uuid
 from pathlib import Path
 
 import pytest
 
 from support import data
+from support.s3 import on_s3
 from support.server import run_binary
 from support.wait import until
-
-
-@pytest.fixture(scope="module")
-def s3():
-    """Settings and environment for the S3 server of this test run, under a prefix of its own."""
-    names = ("ENDPOINT", "BUCKET", "ACCESS_KEY", "SECRET_KEY")
-    values = {name: os.environ.get(f"REDKITE_TEST_S3_{name}") for name in names}
-    assert all(values.values()), "REDKITE_TEST_S3_* is not set; run `cargo xtask test --only e2e`"
-    return values
-
-
-def on_s3(s3: dict, endpoint: str | None = None) -> dict:
-    """Options for `new_server`."""
-    return {
-        "settings": {
-            "storage.url": f"s3://{s3['BUCKET']}/{uuid.uuid4().hex}",
-            "storage.endpoint": endpoint or s3["ENDPOINT"],
-        },
-        "env": {
-            "AWS_ACCESS_KEY_ID": s3["ACCESS_KEY"],
-            "AWS_SECRET_ACCESS_KEY": s3["SECRET_KEY"],
-            "AWS_REGION": "us-east-1",
-        },
-    }
 
 
 def work(client) -> str:
