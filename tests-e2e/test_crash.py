@@ -8,6 +8,7 @@ import re
 import pytest
 
 from support import data, load
+from support.s3 import on_s3
 from support.wait import pause
 
 SIZE = 40
@@ -42,10 +43,24 @@ def check_blocks(client, name: str, report, tried) -> int:
     return max(started, default=-1) + 1
 
 
-@pytest.mark.parametrize("seed", [1])
-def test_random_kill9_under_load_with_readers(new_server, new_client, new_worker, tmp_path, seed):
+@pytest.fixture
+def server_over(new_server, request):
+    """Makes a server over `stores`: those of its own data directory ("local"), "etcd", or "etcd and S3"."""
+
+    def make(stores: str, settings: dict | None = None):
+        options = on_s3(request.getfixturevalue("s3")) if "S3" in stores else {"settings": {}, "env": {}}
+        if "etcd" in stores:
+            options["settings"]["etcd.endpoints"] = [request.getfixturevalue("etcd").endpoint]
+        options["settings"].update(settings or {})
+        return new_server(**options)
+
+    return make
+
+
+@pytest.mark.parametrize("stores, seed", [("local", 1), ("etcd and S3", 3)])
+def test_random_kill9_under_load_with_readers(server_over, new_client, new_worker, tmp_path, stores, seed):
     random.seed(seed)
-    server = new_server()
+    server = server_over(stores)
     name = data.create(new_client(server))
     report, tried = tmp_path / "blocks", tmp_path / "blocks.tried"
     report.touch()
@@ -97,6 +112,13 @@ def test_random_kill9_under_blocks_that_delete_in_two_collections(new_server, ne
 
 FAILPOINTS = failpoints()
 
+# Each with the stores it is passed over; those of the object store and of etcd over both of them, too.
+PLACES = [(name, "etcd" if "etcd" in name else "local") for name in FAILPOINTS]
+PLACES += [(name, "etcd and S3") for name in FAILPOINTS if re.match("storage-.*-(put|open)|meta-etcd-", name)]
+
+# What runs in the background would meet the failpoints, too.
+QUIET = {"merge.enabled": False, "gc.enabled": False}
+
 # Passes of one failpoint that are tried one after another; what is swept needs fewer.
 PASSES_MAX = 200
 # So many passes in a row without effect, and the operation is past its last one. One alone may be a step whose failure is
@@ -121,31 +143,19 @@ def starts(server, env: dict) -> bool:
         return False
 
 
-@pytest.fixture
-def server_for(new_server, request):
-    """Makes a server that passes a failpoint: over etcd for etcd's."""
-
-    def make(failpoint: str):
-        # What runs in the background would meet the failpoints, too.
-        settings = {"merge.enabled": False, "gc.enabled": False}
-        if "etcd" not in failpoint:
-            return new_server(settings=settings)
-        return new_server(settings=settings | {"etcd.endpoints": [request.getfixturevalue("etcd").endpoint]})
-
-    return make
-
-
-def sweep(server, failpoint: str, action: str, operations) -> None:
+def sweep(server, failpoint: str, action: str, operations) -> int:
     """Starts the server with the failpoint armed at every pass in turn and calls `operations(where)`, a context manager
     that yields calls to make on the armed server and afterwards, with nothing armed, checks what is there. A call that fails
-    is made again if the failpoint does not kill: it strikes once."""
-    quiet = 0
+    is made again if the failpoint does not kill: it strikes once. Returns how many passes had an effect."""
+    unarmed = dict(server.env)
+    struck = quiet = 0
     for passes in range(PASSES_MAX):
         where = f"{failpoint}, pass {passes}"
         if server.alive():
             server.terminate()
-        if not starts(server, armed(failpoint, passes, action)):
-            server.restart(env={})
+        if not starts(server, unarmed | armed(failpoint, passes, action)):
+            server.restart(env=unarmed)
+            struck += 1
             continue
         with operations(where) as calls:
             failures = []
@@ -161,10 +171,11 @@ def sweep(server, failpoint: str, action: str, operations) -> None:
                     assert server.alive(), f"{where}: died of an error:\n{server.log()[-3000:]}"
                     call()
             calls.completed = action == "return" or not failures
-            server.restart(env={})
+            server.restart(env=unarmed)
+        struck += bool(failures)
         quiet = 0 if failures else quiet + 1
         if quiet == QUIET_PASSES:
-            return
+            return struck
     raise AssertionError(f"{failpoint} still strikes after {PASSES_MAX} passes")
 
 
@@ -175,12 +186,12 @@ class Calls(list):
 
 
 @pytest.mark.parametrize("action", ["return(abort)", "return"])
-@pytest.mark.parametrize("failpoint", FAILPOINTS)
-def test_a_flush_that_runs_into_a_failpoint(server_for, new_client, failpoint, action):
+@pytest.mark.parametrize("failpoint, stores", PLACES)
+def test_a_flush_that_runs_into_a_failpoint(server_over, new_client, failpoint, stores, action):
     """At every pass of every failpoint: a block that inserts and deletes. Afterwards it is there wholly or not at all, and
     wholly if it was acknowledged; what was there before is there still. Where a step fails, the block is still in the session
     and the client flushes it by trying again."""
-    server = server_for(failpoint)
+    server = server_over(stores, QUIET)
     client = new_client(server)
     name = data.create(client)
     client.insert(name, data.rows(range(SIZE), grp=0))
@@ -206,14 +217,16 @@ def test_a_flush_that_runs_into_a_failpoint(server_for, new_client, failpoint, a
         assert groups == {last + 1} or not calls.completed, where
         shown[0] = groups.pop()
 
-    sweep(server, failpoint, action, block)
+    effects = sweep(server, failpoint, action, block)
+    # A failure may be made up for, and the metadata file grows and is rewritten too rarely for a sweep.
+    assert effects or action == "return" or stores == "local", f"{failpoint} was never passed"
 
 
 @pytest.mark.parametrize("action", ["return(abort)", "return"])
-@pytest.mark.parametrize("failpoint", [name for name in FAILPOINTS if name.startswith("meta-")])
-def test_a_drop_that_runs_into_a_failpoint(server_for, new_client, failpoint, action):
+@pytest.mark.parametrize("failpoint, stores", [place for place in PLACES if place[0].startswith("meta-") and "S3" not in place[1]])
+def test_a_drop_that_runs_into_a_failpoint(server_over, new_client, failpoint, stores, action):
     """A collection is there with its rows or not at all; a name that was dropped can be used again."""
-    server = server_for(failpoint)
+    server = server_over(stores, QUIET)
     name = data.fresh()
 
     def fill() -> None:
