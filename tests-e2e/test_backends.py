@@ -11,6 +11,7 @@ from support import data
 from support.s3 import on_s3
 from support.server import run_binary
 from support.wait import until
+from support.worker import WorkerError
 
 
 def work(client) -> str:
@@ -169,6 +170,28 @@ def test_a_storage_that_stops_answering_holds_up_the_flush_alone(new_server, new
     proxy.hold_answers(False)
     writer.result()
     assert data.count(client, name, "id >= 1000") == 100
+
+
+def test_a_storage_that_never_answers_fails_the_flush_and_keeps_the_block(new_server, new_client, new_worker, new_proxy, s3):
+    """Nobody waits for ever: the server gives up after the 20 seconds a request may take."""
+    proxy = new_proxy(int(s3["ENDPOINT"].rsplit(":", 1)[1]))
+    server = new_server(**on_s3(s3, endpoint=f"http://127.0.0.1:{proxy.port}"))
+    client, writer = new_client(server), new_worker(server.uri)
+    name = work(client)
+    check(client, name)
+    writer.insert(name, data.rows(range(1000, 1100)))
+    writer.delete(name, ids=[7])
+    proxy.hold_answers(True)
+    writer.start("flush", name)
+    with pytest.raises(WorkerError, match="storage unavailable.*try again once the store answers") as raised:
+        writer.result(timeout_s=120)
+    assert name in raised.value.message, "the error names the file"
+    # Queries go on, from what the node has.
+    check(client, name)
+    proxy.hold_answers(False)
+    writer.flush(name)
+    assert data.count(client, name, "id >= 1000") == 100
+    assert data.count(client, name) == 99 + 100 - 1
 
 
 def test_sigterm_during_a_flush_lets_its_client_hear_of_it(new_server, new_client, new_worker, new_proxy, s3):
