@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from pymilvus.grpc_gen import milvus_pb2
 
 from support import data
 from support.s3 import on_s3
@@ -86,9 +87,9 @@ def s08_a_returned_flush_is_seen_in_another_cluster(new_server, new_client, etcd
         assert data.keys(reader, name) == list(range(max(0, key - 9), key + 1))
 
 
-def test_etcd_killed_and_started_again(new_server, new_client, etcd):
+def test_etcd_killed_and_started_again(new_server, new_client, new_raw, etcd):
     server = new_server(settings={"etcd.endpoints": [etcd.endpoint]})
-    client = new_client(server)
+    client, raw = new_client(server), new_raw(server.address)
     name = work(client)
     client.insert(name, data.rows([1000]))
     etcd.kill9()
@@ -97,10 +98,13 @@ def test_etcd_killed_and_started_again(new_server, new_client, etcd):
     # Nobody can know whether the collection still is what it was, so nothing is taken in that could get lost.
     with pytest.raises(Exception):
         client.insert(name, data.rows([1001]), timeout=3)
+    health = raw.call("CheckHealth", milvus_pb2.CheckHealthRequest())
+    assert not health.isHealthy and "metadata store unavailable" in " ".join(health.reasons), health
     etcd.start()
     # What was not committed is still in the session, or its outcome is settled now; a flush says so in the end.
     until("the flush to succeed", lambda: succeeds(client.flush, name, timeout=10), timeout_s=30)
     assert data.keys(client, name, "id >= 1000") == [1000]
+    assert raw.call("CheckHealth", milvus_pb2.CheckHealthRequest()).isHealthy
 
 
 def test_both_on_other_stores(new_server, new_client, s3, etcd):
