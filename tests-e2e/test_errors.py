@@ -420,7 +420,8 @@ def test_loading_without_an_index_answers_700(client, raw, collection):
     client.release_collection(collection)
     client.drop_index(collection, "vector")
     load = milvus_pb2.LoadCollectionRequest(collection_name=collection)
-    error = fails(700, "there is no vector index on field: [vector], please create index firstly", raw.call, "LoadCollection", load)
+    error = fails(700, "there is no vector index on field: [vector], please create index firstly", raw.call,
+                  "LoadCollection", load)
     assert error.error_code == common_pb2.ErrorCode.IndexNotExist
     assert str(client.get_load_state(collection)["state"]) == "NotLoad"
     data.add_index(client, collection, "vector", "L2")
