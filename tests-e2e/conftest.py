@@ -6,9 +6,10 @@ from pymilvus import MilvusClient
 from support import data
 from support.clients import own_client
 from support.etcd import Etcd
+from support.node import Master, Node
 from support.proxy import Proxy
 from support.raw import Raw
-from support.s3 import s3_of_this_run
+from support.s3 import on_s3, s3_of_this_run
 from support.server import Server
 from support.worker import Worker
 
@@ -115,6 +116,39 @@ def etcd():
 def s3() -> dict[str, str]:
     """The S3 server of this test run, for `on_s3`."""
     return s3_of_this_run()
+
+
+@pytest.fixture
+def storage(request, tmp_path) -> dict:
+    """What the nodes of a test share beside etcd: a directory, or S3 where the test says so."""
+    if getattr(request, "param", None) == "S3":
+        return on_s3(request.getfixturevalue("s3"))
+    return {"settings": {"storage.url": f"file://{tmp_path}/shared"}}
+
+
+@pytest.fixture
+def new_node(etcd, storage):
+    """Makes nodes that live as long as the test: `new_node(1)`, `new_node(1, cluster="c2", user="bob")`."""
+    yield from makers(lambda number, **options: Node(number, etcd, storage, **options))
+
+
+@pytest.fixture
+def new_master(etcd):
+    """Makes Masters that live as long as the test."""
+    yield from makers(lambda **options: Master(etcd, **options))
+
+
+def makers(new):
+    made = []
+
+    def make(*args, **options):
+        made.append(new(*args, **options))
+        return made[-1]
+
+    make.servers = made
+    yield make
+    for running in made:
+        running.close()
 
 
 @pytest.fixture(scope="session")

@@ -3,35 +3,14 @@
 import pytest
 
 from support import data
-from support.node import Node
 from support.server import run_binary
 from support.wait import until
 
 ROUNDS = 30
 
 
-@pytest.fixture
-def storage(tmp_path) -> dict:
-    """What all nodes of a test share beside etcd."""
-    return {"settings": {"storage.url": f"file://{tmp_path}/shared"}}
-
-
-@pytest.fixture
-def new_node(etcd, storage):
-    """Makes nodes that live as long as the test: `new_node(1)`, `new_node(1, cluster="c2", user="bob")`."""
-    made = []
-
-    def make(number: int, **options) -> Node:
-        made.append(Node(number, etcd, storage, **options))
-        return made[-1]
-
-    make.servers = made
-    yield make
-    for node in made:
-        node.close()
-
-
-def s08_what_was_flushed_on_one_node_is_seen_on_every_other_at_once(new_node, new_client):
+@pytest.mark.parametrize("storage", ["a directory", "S3"], indirect=True)
+def s08_what_was_flushed_on_one_node_is_seen_on_every_other_at_once(new_node, new_client, storage):
     nodes = [new_node(1), new_node(2), new_node(1, cluster="c2")]
     clients = [new_client(node) for node in nodes]
     name = data.create(clients[0])

@@ -27,6 +27,7 @@ mod incoming;
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,6 +38,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -107,7 +109,12 @@ pub struct Server {
     pub events: Arc<dyn ConnectionEvents>,
     /// Answers everything that is not gRPC; see [`not_found`].
     pub http: Router,
+    /// Connections that were accepted elsewhere, as a Master hands them over.
+    pub forwarded: Option<mpsc::Receiver<Forwarded>>,
 }
+
+/// A connection that was accepted elsewhere, and where its client is.
+pub type Forwarded = (TcpStream, SocketAddr);
 
 impl Server {
     /// A server with default options that admits everybody, tells nobody and knows no HTTP path.
@@ -117,6 +124,7 @@ impl Server {
             accept: Arc::new(AcceptAll),
             events: Arc::new(NoEvents),
             http: not_found(),
+            forwarded: None,
         }
     }
 
@@ -131,7 +139,7 @@ impl Server {
         let grpc = MilvusServiceServer::new(service).max_decoding_message_size(limit).max_encoding_message_size(limit);
         let drain = Drain::default();
         let leave = CancellationToken::new();
-        let mut incoming = Incoming::new(listener, self.accept, self.events, drain.clone());
+        let mut incoming = Incoming::new(listener, self.accept, self.events, drain.clone(), self.forwarded);
         let port = Arc::new(Port {
             protocol: protocol(&self.options),
             dispatch: Dispatch::new(grpc, self.http, drain.clone()),

@@ -3,24 +3,31 @@
 //! Every call carries the cluster's secret, which stands in the metadata: whoever can read that is one of the cluster. It keeps
 //! strangers out who reach the port, not those who can listen to the network.
 
+use std::fmt;
 use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::stream;
 use parking_lot::Mutex;
+use proto::member_client::MemberClient;
+use proto::member_server::{self, MemberServer};
+use proto::{HeartbeatRequest, IdentifyRequest, Identity};
 use redkite_types::{ClusterId, UserName};
-use tokio::net::TcpListener;
+use tokio::io::AsyncReadExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
-use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Channel, Endpoint, Server};
 use tonic::{Request, Response, Status};
 
-use crate::{Ask, Member};
-use proto::member_client::MemberClient;
-use proto::member_server::{self, MemberServer};
-use proto::{IdentifyRequest, Identity};
+use crate::secret::is_same;
+use crate::{Ask, Load, Member, handover};
 
 /// The messages.
 #[allow(missing_docs, clippy::all, reason = "generated")]
@@ -32,12 +39,21 @@ mod proto {
 const SECRET: &str = "redkite-cluster-secret";
 /// How long a process is waited for that is asked who it is: it does nothing else for that.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
+/// Most connections of which it is not known yet what they are for; further ones wait.
+const UNSORTED_MAX: usize = 1_024;
+/// How long a connection may take to tell.
+const SORTED_WITHIN: Duration = Duration::from_secs(5);
+/// Pause before it is looked again whether more of its first bytes have come.
+const PEEK_PAUSE: Duration = Duration::from_millis(5);
+/// Pause before another connection is accepted where there was no room for one.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 
 /// What this process answers, once it knows who it is.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Answering {
     user: UserName,
     cluster: ClusterId,
+    load: Arc<dyn Fn() -> Load + Send + Sync>,
     known: Arc<Mutex<Option<Known>>>,
 }
 
@@ -49,8 +65,9 @@ struct Known {
 
 impl Answering {
     /// Of a process that does not know yet: until it does, every call is answered UNAVAILABLE.
-    pub fn new(user: UserName, cluster: ClusterId) -> Self {
-        Self { user, cluster, known: Arc::default() }
+    /// `load` is asked for with every heartbeat.
+    pub fn new(user: UserName, cluster: ClusterId, load: impl Fn() -> Load + Send + Sync + 'static) -> Self {
+        Self { user, cluster, load: Arc::new(load), known: Arc::default() }
     }
 
     /// From now on this process answers as `member`, to those who know `secret`.
@@ -70,6 +87,18 @@ impl member_server::Member for Answering {
             incarnation: known.member.incarnation.0,
             boot: known.member.boot,
         }))
+    }
+
+    async fn heartbeat(&self, _: Request<HeartbeatRequest>) -> Result<Response<proto::Load>, Status> {
+        let known = self.known.lock().clone().ok_or_else(not_yet)?;
+        let Load { connections, memory_bytes } = (self.load)();
+        Ok(Response::new(proto::Load { boot: known.member.boot, connections, memory_bytes }))
+    }
+}
+
+impl fmt::Debug for Answering {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answering").field("cluster", &self.cluster).field("known", &self.known).finish_non_exhaustive()
     }
 }
 
@@ -91,17 +120,133 @@ impl Interceptor for Answering {
     }
 }
 
-/// In a time that tells nothing of where they differ.
-fn is_same(a: &[u8], b: &[u8]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
+/// A client's connection that a Master handed over: the socket, and where the client is.
+pub type Forwarded = (TcpStream, SocketAddr);
+
+/// Serves the internal port until `stop` resolves: calls, and connections that Masters hand over, which go to `clients`.
+pub async fn serve(
+    listener: TcpListener,
+    answering: Answering,
+    clients: mpsc::Sender<Forwarded>,
+    stop: impl Future<Output = ()>,
+) {
+    let service = MemberServer::with_interceptor(answering.clone(), answering.clone());
+    let (calls, incoming) = mpsc::channel(UNSORTED_MAX);
+    let incoming = stream::unfold(incoming, async |mut incoming: mpsc::Receiver<TcpStream>| {
+        incoming.recv().await.map(|stream| (Ok::<_, io::Error>(stream), incoming))
+    });
+    let accepting = accept(listener, Sorter { answering, clients, calls });
+    tokio::pin!(stop);
+    tokio::select! {
+        served = Server::builder().add_service(service).serve_with_incoming(incoming) => {
+            if let Err(error) = served {
+                tracing::error!(%error, "the port for the other processes of the cluster has ended");
+            }
+        }
+        () = accepting => {}
+        () = &mut stop => {}
+    }
 }
 
-/// Serves the internal port until `stop` resolves.
-pub async fn serve(listener: TcpListener, answering: Answering, stop: impl Future<Output = ()>) {
-    let service = MemberServer::with_interceptor(answering.clone(), answering);
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    if let Err(error) = Server::builder().add_service(service).serve_with_incoming_shutdown(incoming, stop).await {
-        tracing::error!(%error, "the port for the other processes of the cluster has ended");
+/// Takes connections, and finds out in a task of its own for each what it is for.
+async fn accept(listener: TcpListener, sorter: Sorter) {
+    let places = Arc::new(Semaphore::new(UNSORTED_MAX));
+    let mut sorting = JoinSet::new();
+    loop {
+        // Never closed.
+        let Ok(place) = places.clone().acquire_owned().await else { return };
+        while sorting.try_join_next().is_some() {}
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                let sorter = sorter.clone();
+                sorting.spawn(async move {
+                    match tokio::time::timeout(SORTED_WITHIN, sorter.sort(stream)).await {
+                        Ok(Ok(())) => {}
+                        Ok(Err(error)) => {
+                            tracing::debug!(%peer, %error, "a connection to the internal port is dropped")
+                        }
+                        Err(_) => {
+                            tracing::debug!(%peer, "a connection to the internal port says nothing, and is dropped")
+                        }
+                    }
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "no connection to the internal port can be accepted for the moment");
+                tokio::time::sleep(EXHAUSTED_PAUSE).await;
+            }
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Sorter {
+    answering: Answering,
+    clients: mpsc::Sender<Forwarded>,
+    calls: mpsc::Sender<TcpStream>,
+}
+
+impl Sorter {
+    /// By what a connection begins with it is one for calls, or a client's.
+    async fn sort(&self, mut stream: TcpStream) -> io::Result<()> {
+        stream.set_nodelay(true)?;
+        let ended = || io::Error::from(io::ErrorKind::BrokenPipe);
+        if !begins_with(&stream, handover::SIGNATURE).await? {
+            return self.calls.send(stream).await.map_err(|_| ended());
+        }
+        let mut header = vec![0; handover::FIXED_BYTES];
+        stream.read_exact(&mut header).await?;
+        let stranger = || io::Error::new(io::ErrorKind::PermissionDenied, "it is not one of this cluster's Masters");
+        let fixed: &[u8; handover::FIXED_BYTES] = header.as_slice().try_into().map_err(|_| stranger())?;
+        let rest = handover::rest_bytes(fixed).ok_or_else(stranger)?;
+        header.resize(handover::FIXED_BYTES + rest, 0);
+        stream.read_exact(&mut header[handover::FIXED_BYTES..]).await?;
+        let secret = self.answering.known.lock().as_ref().map(|known| known.secret.clone());
+        let client = secret.and_then(|secret| handover::client(&header, &secret)).ok_or_else(stranger)?;
+        self.clients.send((stream, client)).await.map_err(|_| ended())
+    }
+}
+
+/// Whether a connection begins with `signature`; nothing is taken from it.
+async fn begins_with(stream: &TcpStream, signature: &[u8; 12]) -> io::Result<bool> {
+    let mut begin = [0; 12];
+    loop {
+        let known = stream.peek(&mut begin).await?;
+        if known == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if begin[..known] != signature[..known] {
+            return Ok(false);
+        }
+        if known == signature.len() {
+            return Ok(true);
+        }
+        // Cut off in the middle of so few bytes; the rest is on its way.
+        tokio::time::sleep(PEEK_PAUSE).await;
+    }
+}
+
+/// A channel to the internal port at `internal`, which is opened with its first call.
+pub(crate) fn channel(internal: &str) -> Result<Channel, tonic::transport::Error> {
+    Ok(Endpoint::from_shared(format!("http://{internal}"))?
+        .tcp_nodelay(true)
+        .connect_timeout(ANSWER_MAX)
+        .connect_lazy())
+}
+
+/// Asks the process behind `channel` for its load; which process it is, and what it tells.
+pub(crate) async fn heartbeat(channel: Channel, secret: &str) -> Result<(String, Load), Status> {
+    let secret: MetadataValue<Ascii> = secret.parse().map_err(|_| Status::internal("the secret is no text"))?;
+    let mut client = MemberClient::with_interceptor(channel, with_secret(secret));
+    let proto::Load { boot, connections, memory_bytes } = client.heartbeat(HeartbeatRequest {}).await?.into_inner();
+    Ok((boot, Load { connections, memory_bytes }))
+}
+
+fn with_secret(secret: MetadataValue<Ascii>) -> impl FnMut(Request<()>) -> Result<Request<()>, Status> {
+    move |mut request| {
+        request.metadata_mut().insert(SECRET, secret.clone());
+        Ok(request)
     }
 }
 
@@ -113,13 +258,7 @@ pub struct Network;
 impl Ask for Network {
     async fn boot(&self, internal: &str, secret: &str) -> Option<String> {
         let asked = async {
-            let endpoint = Endpoint::from_shared(format!("http://{internal}"))?.tcp_nodelay(true);
-            let channel: Channel = endpoint.connect().await?;
-            let secret: MetadataValue<Ascii> = secret.parse()?;
-            let mut client = MemberClient::with_interceptor(channel, move |mut request: Request<()>| {
-                request.metadata_mut().insert(SECRET, secret.clone());
-                Ok(request)
-            });
+            let mut client = MemberClient::with_interceptor(channel(internal)?, with_secret(secret.parse()?));
             let answer = client.identify(IdentifyRequest {}).await?;
             Ok::<_, Box<dyn std::error::Error + Send + Sync>>(answer.into_inner().boot)
         };

@@ -2,16 +2,23 @@
 //!
 //! - [`Members`]: the nodes of a cluster as they stand in the metadata (S28), and how joining changes them. Pure.
 //! - [`join`]: a process becomes a node of its cluster, unless another one is it.
-//! - [`internal`]: the port for the other processes of the cluster.
+//! - [`internal`]: the port for the other processes of the cluster; [`handover`]: clients' connections that come through it.
+//! - [`Roster`]: what a Master knows of the nodes, and whom it sends a client to. Pure. [`Master`] keeps it up to date.
 //!
 //! Nothing here decides who may write, or what is true: that is up to the compares of the commit. Two processes that take
 //! themselves for the same node are a nuisance and no danger, as each commits, reads and says what it needs by itself.
 
 mod error;
+pub mod handover;
 pub mod internal;
 mod join;
+mod master;
 mod members;
+mod roster;
+mod secret;
 
 pub use error::{Error, Result};
 pub use join::{Ask, Joining, join};
+pub use master::{Master, MasterOptions, Place};
 pub use members::{Member, Members};
+pub use roster::{Load, Roster, Seen};

@@ -37,6 +37,14 @@ Examples:
 All nodes of all clusters of one user serve the same data. A client may connect to any of them. What is stored for the
 cluster (auto_flush and the like) is the same for all its nodes: the first one to start says it.";
 
+const MASTER_EXAMPLES: &str = "\
+Clients connect to it as they would to a node: what they send is passed on to one, chosen by load. Clients that rather go
+there themselves ask for one: http://MASTER/redkite/route answers {\"node\":2,\"address\":\"10.0.0.12\",\"port\":19530}, and
+/redkite/loads tells of all of them. A Master keeps nothing: there may be several, and any may be killed at any time.
+
+Examples:
+  redkite master --listen 0.0.0.0:19530 --set cluster_id=c1 --set etcd.endpoints=http://10.0.0.5:2379";
+
 const DEMO_EXAMPLES: &str = "\
 Loads 5,000 WordNet glosses with their embeddings through the port clients use, searches them with and without a
 filter, and keeps serving until Ctrl-C. The data is in a temporary directory unless --data-dir is given.
@@ -88,6 +96,16 @@ pub enum Command {
         /// What is configured.
         #[command(flatten)]
         args: NodeArgs,
+        /// Print the configuration in force as TOML and end
+        #[arg(long)]
+        dump_config: bool,
+    },
+    /// Run a Master, which sends the clients of a cluster to its nodes
+    #[command(after_help = MASTER_EXAMPLES, mut_arg("data_dir", |arg| arg.hide(true)), mut_arg("http", |arg| arg.help(NODE_HTTP)))]
+    Master {
+        /// What is configured.
+        #[command(flatten)]
+        config: ConfigArgs,
         /// Print the configuration in force as TOML and end
         #[arg(long)]
         dump_config: bool,
@@ -185,6 +203,16 @@ pub struct ConfigArgs {
     /// Set any key, dotted for a section; repeatable, the last one wins
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
+}
+
+impl ConfigArgs {
+    /// These arguments of a Master and the environment.
+    pub fn sources_of_master(self) -> Sources {
+        let mut sources = self.sources();
+        sources.role = Role::Master;
+        sources.command = Some(CommandDefaults { command: "redkite master", values: vec![("http", String::new())] });
+        sources
+    }
 }
 
 /// The arguments of a node.

@@ -51,6 +51,12 @@ pub struct Config {
     /// S14: who may connect; empty: everybody.
     #[serde(deserialize_with = "networks")]
     pub ip_whitelist: Vec<IpNet>,
+    /// S22, S25.
+    #[serde(rename = "master_heart_beat_interval", deserialize_with = "from_ms")]
+    pub heart_beat_interval: Duration,
+    /// S22, S25.
+    #[serde(rename = "time_out_on_heart_beat")]
+    pub heart_beats_missed_max: u32,
     /// Who may connect to `http`; empty: whoever may connect to `listen`.
     #[serde(deserialize_with = "networks")]
     pub http_ip_whitelist: Vec<IpNet>,
@@ -269,8 +275,10 @@ fn load_on(sources: &Sources, machine: &machine::Machine) -> Result<Loaded, Prob
 fn checked(settings: Settings, role: Role, node: Option<NodeId>) -> Result<Loaded, Problems> {
     let config = settings.typed().map_err(|problem| Problems(vec![problem]))?;
     let mut problems = rules::check(&config, &settings);
-    if role == Role::Node {
-        problems.extend(rules::check_node(&config, &settings, node));
+    match role {
+        Role::Standalone => {}
+        Role::Node => problems.extend(rules::check_node(&config, &settings, node)),
+        Role::Master => problems.extend(rules::check_member(&config, &settings)),
     }
     if problems.is_empty() { Ok(Loaded { config, settings, role, node }) } else { Err(Problems(problems)) }
 }

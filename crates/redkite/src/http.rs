@@ -30,10 +30,10 @@ use crate::meta_dump;
 use crate::metrics as telemetry;
 pub use readiness::Readiness;
 
-const JSON: &str = "application/json";
+pub(crate) const JSON: &str = "application/json";
 const JSON_LINES: &str = "application/x-ndjson";
-const TEXT: &str = "text/plain; charset=utf-8";
-const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
+pub(crate) const TEXT: &str = "text/plain; charset=utf-8";
+pub(crate) const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// What the answers are made from.
 #[derive(Debug, Clone)]
@@ -104,7 +104,7 @@ fn error(status: StatusCode, reason: &str) -> Response<Body> {
     answer(status, JSON, json!({ "error": reason }).to_string())
 }
 
-fn answer(status: StatusCode, kind: &'static str, body: impl Into<Body>) -> Response<Body> {
+pub(crate) fn answer(status: StatusCode, kind: &'static str, body: impl Into<Body>) -> Response<Body> {
     let mut response = Response::new(body.into());
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, axum::http::HeaderValue::from_static(kind));

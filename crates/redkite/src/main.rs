@@ -1,7 +1,7 @@
 //! The `redkite` program: reads the command line and the configuration, puts the parts together, runs them.
 //!
 //! - `cli`, `config`: what was asked for; everything is checked before anything is opened.
-//! - `serve` (standalone and node), `demo`, `meta_dump`, `admin`: one file a command; `ask`: asking a server over HTTP.
+//! - `serve` (standalone and node), `master`, `demo`, `meta_dump`, `admin`: one file a command; `ask`: asking a server over HTTP.
 //! - `server`: a serving process from start to end; `engine`: the parts of a node; `membership`: its place in a cluster;
 //!   `data_dir`: its directory; `metadata`, `cluster_config`: what it finds in the metadata.
 //! - `allow_list`: who may connect. `memory`: how the process holds memory. `http`, `metrics`, `telemetry`, `banner`: what operators see.
@@ -21,6 +21,7 @@ mod engine;
 mod failpoints;
 mod http;
 mod limits;
+mod master;
 mod membership;
 mod memory;
 mod meta_dump;
@@ -73,6 +74,14 @@ fn run(cli: Cli, started: Instant) -> Result<()> {
                 return Ok(());
             }
             serve::run(loaded, started)
+        }
+        Command::Master { config, dump_config } => {
+            let loaded = config::load(&config.sources_of_master())?;
+            if dump_config {
+                print!("{}", loaded.settings.dump());
+                return Ok(());
+            }
+            master::run(loaded)
         }
         Command::Demo { config, exit } => demo::run(config, exit, started),
         Command::Meta(MetaCommand::Dump { config }) => meta_dump::run(&config::load(&config.sources())?),

@@ -4,34 +4,41 @@ use std::net::SocketAddr;
 
 use anyhow::{Context, Result};
 use redkite_cluster::internal::{self, Answering, Network};
-use redkite_cluster::{Joining, join};
+use redkite_cluster::{Joining, Load, join};
 use redkite_meta::keys::UserKeys;
 use redkite_table::Ambient;
 use redkite_types::NodeId;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::engine::{Seat, Stores};
 
+/// Most connections that Masters have handed over and that are not served yet; further ones wait.
+const HANDED_OVER_MAX: usize = 1_024;
+
 /// A node that has joined.
 #[derive(Debug)]
 pub struct Membership {
     /// As which it did.
     pub seat: Seat,
+    clients: Option<mpsc::Receiver<internal::Forwarded>>,
     stop: CancellationToken,
     serving: JoinHandle<()>,
 }
 
 impl Membership {
-    /// Serves `listener` to the other processes of the cluster and joins them as `node`. `listen` is where clients connect.
+    /// Serves `listener` to the other processes of the cluster and joins them as `node`. `listen` is where clients connect, `load` what the
+    /// Masters are told.
     pub async fn join(
         config: &Config,
         node: NodeId,
         stores: &Stores,
         listen: SocketAddr,
         listener: TcpListener,
+        load: impl Fn() -> Load + Send + Sync + 'static,
     ) -> Result<Self> {
         let advertised = advertised(&config.advertise, listen);
         let (address, port) = advertised.rsplit_once(':').context("advertise has no port")?;
@@ -42,9 +49,11 @@ impl Membership {
             true => format!("{address}:{}", internal.port()),
             false => internal.to_string(),
         };
-        let answering = Answering::new(config.user.clone(), config.cluster_id.clone());
+        let answering = Answering::new(config.user.clone(), config.cluster_id.clone(), load);
         let stop = CancellationToken::new();
-        let serving = tokio::spawn(internal::serve(listener, answering.clone(), stop.clone().cancelled_owned()));
+        let (to_clients, clients) = mpsc::channel(HANDED_OVER_MAX);
+        let stopped = stop.clone().cancelled_owned();
+        let serving = tokio::spawn(internal::serve(listener, answering.clone(), to_clients, stopped));
         let ambient = Ambient::system();
         let random = || format!("{:016x}{:016x}", ambient.random(), ambient.random());
         let joining = Joining {
@@ -60,7 +69,12 @@ impl Membership {
         let (members, member) = join(joining, &Network, &answering).await?;
         let incarnation = member.incarnation;
         tracing::info!(%node, %incarnation, internal, advertised, nodes = members.nodes.len(), "joined the cluster");
-        Ok(Self { seat: Seat { node, incarnation }, stop, serving })
+        Ok(Self { seat: Seat { node, incarnation }, clients: Some(clients), stop, serving })
+    }
+
+    /// The clients' connections that Masters hand over, to whoever asks first.
+    pub fn clients(&mut self) -> Option<mpsc::Receiver<internal::Forwarded>> {
+        self.clients.take()
     }
 
     /// Closes the port for the others.

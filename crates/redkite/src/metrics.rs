@@ -2,6 +2,8 @@
 
 mod process;
 
+pub use process::anonymous_bytes;
+
 use std::time::Duration;
 
 use anyhow::{Context, Result};

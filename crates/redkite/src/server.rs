@@ -11,6 +11,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
@@ -18,6 +19,7 @@ use metrics::gauge;
 use metrics_exporter_prometheus::PrometheusHandle;
 use redkite_api::server::{Server as Listener, ServerOptions};
 use redkite_api::service::{MilvusServer, SessionEvents};
+use redkite_cluster::Load;
 use redkite_meta::keys::UserKeys;
 use tokio::net::TcpListener;
 
@@ -43,6 +45,8 @@ pub struct Server {
     engine: Engine,
     ports: Ports,
     membership: Option<Membership>,
+    /// Clients' connections.
+    connections: Arc<AtomicU64>,
     metrics: PrometheusHandle,
     started: Instant,
 }
@@ -75,6 +79,7 @@ impl Server {
         let mut dir = DataDir::open(Path::new(&loaded.config.data_dir))?;
         let stores = Stores::open(&loaded.config, &dir).await?;
         let key = UserKeys::new(&loaded.config.user).config(&loaded.config.cluster_id);
+        let connections = Arc::<AtomicU64>::default();
         let (loaded, engine, ports, membership) = match loaded.node.filter(|_| loaded.role == Role::Node) {
             None => {
                 cluster_config::publish(stores.meta.as_ref(), &key, &loaded.settings.of_cluster()).await?;
@@ -88,13 +93,14 @@ impl Server {
                 // Others are told of its ports before it can serve; until it does, who connects has to wait.
                 let ports = Ports::open(config).await?;
                 let (internal, _) = bind("internal", &membership::internal_address(config)).await?;
-                let membership = Membership::join(config, node, &stores, ports.listen, internal).await?;
+                let load = load(connections.clone());
+                let membership = Membership::join(config, node, &stores, ports.listen, internal, load).await?;
                 let engine = Engine::open(stores, config, membership.seat).await?;
                 (loaded, engine, ports, Some(membership))
             }
         };
         dir.announce(ports.http)?;
-        Ok(Self { loaded, dir, engine, ports, membership, metrics, started })
+        Ok(Self { loaded, dir, engine, ports, membership, connections, metrics, started })
     }
 
     /// Where clients connect.
@@ -124,7 +130,7 @@ impl Server {
     }
 
     /// Serves until `stop` resolves and the running requests have finished, or their grace is over.
-    pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<()> {
+    pub async fn serve(mut self, stop: impl Future<Output = ()>) -> Result<()> {
         let readiness = Arc::new(Readiness::default());
         let upkeep = telemetry::keep_up(self.metrics.clone());
         let Ports { listener: port, listen, http_listener, http } = self.ports;
@@ -145,7 +151,8 @@ impl Server {
             shutdown_grace: SHUTDOWN_GRACE,
             ..ServerOptions::default()
         };
-        let connections = Arc::new(Connections::new(SessionEvents(ingest.clone())));
+        let connections = Arc::new(Connections::new(SessionEvents(ingest.clone()), self.connections));
+        listener.forwarded = self.membership.as_mut().and_then(Membership::clients);
         listener.events = connections.clone();
         listener.accept = Arc::new(AllowList::new("listen", self.loaded.config.ip_whitelist.clone()));
         let start_seconds = self.started.elapsed().as_secs_f64();
@@ -181,8 +188,16 @@ impl Server {
     }
 }
 
+/// What a node tells Masters that it has to do.
+fn load(connections: Arc<AtomicU64>) -> impl Fn() -> Load + Send + Sync + 'static {
+    move || Load {
+        connections: connections.load(Ordering::Relaxed),
+        memory_bytes: telemetry::anonymous_bytes().unwrap_or(0),
+    }
+}
+
 /// Opens a port; the error says which setting asked for it.
-async fn bind(key: &str, address: &str) -> Result<(TcpListener, SocketAddr)> {
+pub(crate) async fn bind(key: &str, address: &str) -> Result<(TcpListener, SocketAddr)> {
     let refused = |error: std::io::Error| match error.kind() {
         std::io::ErrorKind::AddrInUse => {
             anyhow!(

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 
+use super::Forwarded;
 use super::connection::{AcceptPolicy, ClientStream, ConnectionEvents, ConnectionId, ConnectionInfo};
 use super::drain::Drain;
 
@@ -30,6 +32,8 @@ pub(super) struct Incoming {
     events: Arc<dyn ConnectionEvents>,
     drain: Drain,
     next_id: u64,
+    /// None once no more of them can come.
+    forwarded: Option<mpsc::Receiver<Forwarded>>,
 }
 
 impl Incoming {
@@ -38,12 +42,13 @@ impl Incoming {
         policy: Arc<dyn AcceptPolicy>,
         events: Arc<dyn ConnectionEvents>,
         drain: Drain,
+        forwarded: Option<mpsc::Receiver<Forwarded>>,
     ) -> Self {
         // Whoever opened the port let far fewer wait.
         if let Err(error) = SockRef::from(&listener).listen(WAITING_MAX) {
             tracing::debug!(%error, "the queue of waiting connections could not be made longer");
         }
-        Self { listener, policy, events, drain, next_id: 1 }
+        Self { listener, policy, events, drain, next_id: 1, forwarded }
     }
 
     /// The next one; none once the server stops.
@@ -58,7 +63,11 @@ impl Incoming {
 
     async fn accept(&mut self) -> ClientStream<TcpStream> {
         loop {
-            match self.listener.accept().await {
+            let accepted = tokio::select! {
+                accepted = self.listener.accept() => accepted,
+                forwarded = next_of(&mut self.forwarded) => Ok(forwarded),
+            };
+            match accepted {
                 Ok((stream, peer)) => {
                     if self.policy.admits(peer.ip().to_canonical()) {
                         return self.welcome(stream, peer);
@@ -88,6 +97,17 @@ impl Incoming {
         self.next_id += 1;
         ClientStream::new(stream, ConnectionInfo { id, peer }, Arc::clone(&self.events), self.drain.cut())
     }
+}
+
+/// The next one that was accepted elsewhere, if ever one comes.
+async fn next_of(forwarded: &mut Option<mpsc::Receiver<Forwarded>>) -> Forwarded {
+    if let Some(receiver) = forwarded {
+        match receiver.recv().await {
+            Some(next) => return next,
+            None => *forwarded = None,
+        }
+    }
+    std::future::pending().await
 }
 
 fn is_about_one_peer(error: &io::Error) -> bool {

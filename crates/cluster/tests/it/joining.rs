@@ -7,12 +7,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use redkite_cluster::internal::{Answering, Network, serve};
-use redkite_cluster::{Ask, Error, Joining, Member, Members, join};
+use redkite_cluster::internal::{Answering, Forwarded, Network, serve};
+use redkite_cluster::{Ask, Error, Joining, Load, Master, MasterOptions, Member, Members, handover, join};
 use redkite_meta::keys::UserKeys;
 use redkite_meta::{MemoryStore, MetaStore};
 use redkite_types::{ClusterId, Incarnation, NodeId, UserName};
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 fn user() -> UserName {
@@ -28,16 +31,31 @@ struct Process {
     answering: Answering,
     internal: SocketAddr,
     boot: String,
-    serving: JoinHandle<()>,
+    runtime: Apart,
+    clients: mpsc::Receiver<Forwarded>,
+}
+
+/// Threads of its own, with which all its connections die.
+struct Apart(Option<Runtime>);
+
+impl Drop for Apart {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 impl Process {
     async fn start(boot: &str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let listener = runtime.spawn(TcpListener::bind("127.0.0.1:0")).await.unwrap().unwrap();
         let internal = listener.local_addr().unwrap();
-        let answering = Answering::new(user(), cluster());
-        let serving = tokio::spawn(serve(listener, answering.clone(), std::future::pending()));
-        Self { answering, internal, boot: boot.to_owned(), serving }
+        let load = || Load { connections: 7, memory_bytes: 1 };
+        let answering = Answering::new(user(), cluster(), load);
+        let (handed, clients) = mpsc::channel(8);
+        runtime.spawn(serve(listener, answering.clone(), handed, std::future::pending()));
+        Self { answering, internal, boot: boot.to_owned(), runtime: Apart(Some(runtime)), clients }
     }
 
     async fn join(&self, meta: &dyn MetaStore, node: u32, ask: &dyn Ask) -> Result<(Members, Member), Error> {
@@ -54,11 +72,7 @@ impl Process {
         join(joining, ask, &self.answering).await
     }
 
-    async fn kill(self) -> SocketAddr {
-        self.serving.abort();
-        assert!(self.serving.await.unwrap_err().is_cancelled());
-        self.internal
-    }
+    fn kill(self) {}
 }
 
 async fn stored(meta: &dyn MetaStore) -> Members {
@@ -103,7 +117,7 @@ async fn a_restart_takes_the_place_of_a_predecessor_that_is_gone() {
         let process = Process::start(&format!("run {run}")).await;
         let (_, member) = process.join(&meta, 1, &Network).await.unwrap();
         assert_eq!(member.incarnation, Incarnation(run));
-        process.kill().await;
+        process.kill();
     }
     assert_eq!(stored(&meta).await.nodes.len(), 1);
 }
@@ -114,9 +128,9 @@ async fn whoever_answers_at_the_predecessors_address_is_not_taken_for_it() {
     let meta = MemoryStore::new();
     let process = Process::start("a").await;
     process.join(&meta, 1, &Network).await.unwrap();
-    let Process { answering, internal, serving, .. } = process;
+    let Process { answering, internal, runtime, clients, .. } = process;
     // Another run, of the same address.
-    let again = Process { answering, internal, boot: "b".to_owned(), serving };
+    let again = Process { answering, internal, boot: "b".to_owned(), runtime, clients };
     again.answering.answer("secret of a", &Member { boot: "b".to_owned(), ..stored(&meta).await.nodes[0].clone() });
     let (_, member) = again.join(&meta, 1, &Network).await.unwrap();
     assert_eq!(member.incarnation, Incarnation(2));
@@ -163,7 +177,7 @@ async fn of_two_that_start_at_once_one_is_the_node() {
     let meta = Arc::new(MemoryStore::new());
     let dead = Process::start("dead").await;
     dead.join(meta.as_ref(), 1, &Network).await.unwrap();
-    dead.kill().await;
+    dead.kill();
     let (quick, slow) = (Process::start("quick").await, Process::start("slow").await);
     // The quick one joins while the slow one asks the dead one.
     let boots = HashMap::from([(quick.internal.to_string(), "quick".to_owned())]);
@@ -190,4 +204,73 @@ async fn strangers_are_not_answered() {
         assert_eq!(Network.boot(&internal, secret).await, None);
     }
     assert_eq!(Network.boot(&internal, "secret of a").await.as_deref(), Some("a"));
+}
+
+#[tokio::test]
+async fn a_master_hands_a_clients_connection_over_and_strangers_cannot() {
+    let meta = MemoryStore::new();
+    let mut process = Process::start("a").await;
+    process.join(&meta, 1, &Network).await.unwrap();
+    let client: SocketAddr = "10.1.2.3:4000".parse().unwrap();
+    for (secret, known) in [("secret of a", true), ("another", false)] {
+        let mut connection = TcpStream::connect(process.internal).await.unwrap();
+        let header = handover::header(client, process.internal, secret).unwrap();
+        // In pieces, as a network may deliver it.
+        for piece in [&header[..5], &header[5..20], &header[20..], b"what the client sends"] {
+            connection.write_all(piece).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        if known {
+            let (mut handed, from) = process.clients.recv().await.unwrap();
+            assert_eq!(from, client);
+            let mut received = [0; 21];
+            handed.read_exact(&mut received).await.unwrap();
+            assert_eq!(&received, b"what the client sends");
+        } else {
+            assert_eq!(connection.read(&mut [0; 1]).await.unwrap_or(0), 0, "the connection is closed");
+            assert!(process.clients.try_recv().is_err());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_master_knows_who_is_alive_and_how_busy() {
+    let meta = Arc::new(MemoryStore::new());
+    let key = UserKeys::new(&user()).property(&cluster());
+    let options = MasterOptions { interval: Duration::from_millis(20), missed_max: 3 };
+    let master = Arc::new(Master::new(meta.clone(), key, options));
+    let following = {
+        let master = master.clone();
+        tokio::spawn(async move { master.run().await })
+    };
+    master.first_round().await;
+    assert!(master.choose().is_none(), "there is nobody");
+    let until = async |what: &str, reached: &dyn Fn() -> bool| {
+        let reached = async {
+            while !reached() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), reached).await.expect(what);
+    };
+    let alive =
+        || master.nodes().iter().filter(|(_, alive)| *alive).map(|(seen, _)| seen.member.node.0).collect::<Vec<_>>();
+    let (a, b) = (Process::start("a").await, Process::start("b").await);
+    a.join(meta.as_ref(), 1, &Network).await.unwrap();
+    b.join(meta.as_ref(), 2, &Network).await.unwrap();
+    until("both are met", &|| alive() == [1, 2]).await;
+    assert_eq!(master.nodes()[0].0.load.unwrap().connections, 7);
+    let place = master.choose().unwrap();
+    assert_eq!((place.member.node, place.secret.as_str()), (NodeId(1), "secret of a"));
+    a.kill();
+    until("it is missed", &|| alive() == [2]).await;
+    assert!(place.down.is_cancelled());
+    assert_eq!(master.choose().unwrap().member.node, NodeId(2));
+    // Its successor has to be met, and the other one answers all the time.
+    let again = Process::start("again").await;
+    again.join(meta.as_ref(), 1, &Network).await.unwrap();
+    until("the next run is met", &|| alive() == [1, 2]).await;
+    master.failed(&master.nodes()[1].0.member);
+    until("a node that answers is alive", &|| alive() == [1, 2]).await;
+    following.abort();
 }

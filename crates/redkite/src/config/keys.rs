@@ -32,6 +32,8 @@ pub enum Default {
 
 /// Largest number of nodes that makes sense to ask for.
 const NODES_MAX: i64 = 10_000;
+/// A Master that asks less often finds out too late to be of use.
+const HEART_BEAT_MS_MAX: i64 = 600_000;
 /// A message must at least hold one vector of the largest dimension and what surrounds it.
 const MESSAGE_BYTES_MIN: u64 = 1 << 20;
 /// Row offsets within a fragment are 32 bits.
@@ -102,6 +104,18 @@ pub static KEYS: &[Key] = &[
         Kind::Networks,
         "[]",
         "Networks that may connect to listen and http, as [\"10.0.0.0/8\", \"::1\"]; [] lets everybody.",
+    ),
+    cluster_key(
+        "master_heart_beat_interval",
+        Kind::Integer { min: 10, max: HEART_BEAT_MS_MAX },
+        "1000",
+        "Milliseconds between two times that a Master asks the nodes whether they are alive.",
+    ),
+    cluster_key(
+        "time_out_on_heart_beat",
+        Kind::Integer { min: 1, max: 1_000 },
+        "3",
+        "Answers in a row that a node may owe before a Master sends its clients elsewhere.",
     ),
     key(
         "http_ip_whitelist",

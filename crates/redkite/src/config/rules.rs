@@ -44,18 +44,25 @@ pub fn check(config: &Config, settings: &Settings) -> Vec<Problem> {
     problems
 }
 
-/// What does not do for a node of a cluster. `node`: its number, if it has one.
-pub fn check_node(config: &Config, settings: &Settings, node: Option<NodeId>) -> Vec<Problem> {
+/// What does not do for any process of a cluster.
+pub fn check_member(config: &Config, settings: &Settings) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut refuse = |name: &str, reason: &str| problems.push(settings.problem(name, reason.to_owned()));
     if settings.get("cluster_id").is_some_and(|setting| setting.origin == Origin::Default) {
-        refuse("cluster_id", "want the id of the cluster that this node belongs to");
-    }
-    if node.is_none() {
-        refuse("node_id", "want a number: this host's name does not end in one (--node-id N)");
+        refuse("cluster_id", "want the id of the cluster that this process belongs to");
     }
     if config.etcd.endpoints.is_empty() {
         refuse("etcd.endpoints", "want the etcd of the cluster, such as [\"http://127.0.0.1:2379\"]");
+    }
+    problems
+}
+
+/// What does not do for a node of a cluster. `node`: its number, if it has one.
+pub fn check_node(config: &Config, settings: &Settings, node: Option<NodeId>) -> Vec<Problem> {
+    let mut problems = check_member(config, settings);
+    let mut refuse = |name: &str, reason: &str| problems.push(settings.problem(name, reason.to_owned()));
+    if node.is_none() {
+        refuse("node_id", "want a number: this host's name does not end in one (--node-id N)");
     }
     if config.storage.url.is_empty() {
         refuse("storage.url", "want the storage that all nodes share, such as \"s3://bucket/prefix\"");

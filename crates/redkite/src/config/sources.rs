@@ -34,6 +34,8 @@ pub enum Role {
     Standalone,
     /// One of the nodes of a cluster.
     Node,
+    /// What sends clients to the nodes of a cluster.
+    Master,
 }
 
 /// Defaults that one command has instead of the usual ones.

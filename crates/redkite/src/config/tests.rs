@@ -220,6 +220,7 @@ fn the_clusters_configuration_has_the_names_of_the_design() {
     let want = serde_json::json!({
         "format": 1, "auto_flush": false, "flush_interval": 1234, "flush_limitition": "8M",
         "num_nodes": 1, "num_replicas": 0, "sync_level": 0, "ip_whitelist": [],
+        "master_heart_beat_interval": 1000, "time_out_on_heart_beat": 3,
     });
     assert_eq!(stored, want);
 }

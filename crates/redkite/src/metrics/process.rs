@@ -24,6 +24,12 @@ pub(super) fn describe() {
     describe_counter!("redkite_metrics_scrapes_total", "Times the metrics were read.");
 }
 
+/// Memory in use that no file backs, in bytes; none where the kernel does not tell.
+pub fn anonymous_bytes() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    number_after(&status, "RssAnon:").map(|kib| (kib * 1024.0) as u64)
+}
+
 pub(super) fn record() {
     counter!("redkite_metrics_scrapes_total").increment(1);
     let cpu = clock_gettime(ClockId::ProcessCPUTime);

@@ -1,0 +1,238 @@
+//! What a Master does: it follows who the nodes are, hears their hearts beat, and knows whom to send a client to. It keeps
+//! nothing that another one, started anywhere, would not find out with its first round (S23).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::future::join_all;
+use parking_lot::Mutex;
+use redkite_meta::{KeyRange, MetaStore};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
+
+use crate::internal::{channel, heartbeat};
+use crate::{Member, Members, Result, Roster, Seen};
+
+/// How a Master listens for its nodes.
+#[derive(Debug, Clone, Copy)]
+pub struct MasterOptions {
+    /// Pause between two heartbeats.
+    pub interval: Duration,
+    /// Beats that a node may miss before it counts as down.
+    pub missed_max: u32,
+}
+
+/// A Master of one cluster.
+#[derive(Debug)]
+pub struct Master {
+    meta: Arc<dyn MetaStore>,
+    key: String,
+    options: MasterOptions,
+    state: Mutex<State>,
+    rounds: watch::Sender<u64>,
+}
+
+#[derive(Debug)]
+struct State {
+    roster: Roster,
+    secret: String,
+    /// To each process that was met: a channel, and what ends its clients' connections.
+    peers: HashMap<String, Peer>,
+}
+
+#[derive(Debug, Clone)]
+struct Peer {
+    channel: Channel,
+    up: CancellationToken,
+}
+
+/// Where to send a client.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// The node.
+    pub member: Member,
+    /// The cluster's secret.
+    pub secret: String,
+    /// Cancelled once the node counts as down.
+    pub down: CancellationToken,
+}
+
+impl Master {
+    /// A Master of the cluster whose members stand under `key`.
+    pub fn new(meta: Arc<dyn MetaStore>, key: String, options: MasterOptions) -> Self {
+        let roster = Roster::new(options.missed_max);
+        let state = Mutex::new(State { roster, secret: String::new(), peers: HashMap::new() });
+        Self { meta, key, options, state, rounds: watch::Sender::new(0) }
+    }
+
+    /// Follows the nodes until dropped.
+    pub async fn run(&self) {
+        let mut changes = None;
+        let mut beat = tokio::time::interval(self.options.interval);
+        beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        loop {
+            // A joining node is met at once; should the watch fail, with the next beat.
+            let whom = tokio::select! {
+                _ = beat.tick() => Whom::All,
+                () = changed(self.meta.as_ref(), &self.key, &mut changes) => Whom::New,
+            };
+            // What is known of the nodes is enough to go on with while the metadata cannot be read.
+            if let Err(error) = self.meet().await {
+                tracing::warn!(%error, "the members of the cluster cannot be read; those known before are kept");
+            }
+            self.hear(whom).await;
+            self.rounds.send_modify(|rounds| *rounds += 1);
+        }
+    }
+
+    /// Waits until all nodes were asked once.
+    pub async fn first_round(&self) {
+        let mut rounds = self.rounds.subscribe();
+        // The sender lives as long as this.
+        _ = rounds.wait_for(|rounds| *rounds > 0).await;
+    }
+
+    /// Whom to send the next client to; none if nobody is alive.
+    pub fn choose(&self) -> Option<Place> {
+        let mut state = self.state.lock();
+        let member = state.roster.choose()?;
+        let down = state.peers.get(&member.boot)?.up.clone();
+        Some(Place { member, secret: state.secret.clone(), down })
+    }
+
+    /// Hears that a client could not be sent to a node.
+    pub fn failed(&self, member: &Member) {
+        let mut state = self.state.lock();
+        if state.roster.failed(&member.boot) {
+            state.fall(&member.boot, "it cannot be connected to");
+        }
+    }
+
+    /// The nodes, and whether each is alive.
+    pub fn nodes(&self) -> Vec<(Seen, bool)> {
+        let state = self.state.lock();
+        state.roster.nodes().map(|seen| (seen.clone(), state.roster.is_alive(seen))).collect()
+    }
+
+    async fn meet(&self) -> Result<()> {
+        // A cluster without nodes has no key.
+        let Some(kv) = self.meta.get(&self.key).await? else { return Ok(()) };
+        let members = Members::read(&self.key, &kv.value)?;
+        let mut state = self.state.lock();
+        state.secret.clone_from(&members.secret);
+        state.roster.update(&members);
+        let State { roster, peers, .. } = &mut *state;
+        peers.retain(|boot, peer| {
+            let stays = roster.nodes().any(|seen| seen.member.boot == *boot);
+            if !stays {
+                peer.up.cancel();
+            }
+            stays
+        });
+        for seen in roster.nodes() {
+            if peers.contains_key(&seen.member.boot) {
+                continue;
+            }
+            match channel(&seen.member.internal) {
+                Ok(channel) => {
+                    let peer = Peer { channel, up: CancellationToken::new() };
+                    peers.insert(seen.member.boot.clone(), peer);
+                }
+                Err(error) => {
+                    tracing::warn!(node = %seen.member.node, internal = seen.member.internal, %error, "not an address");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks nodes, all at once.
+    async fn hear(&self, whom: Whom) {
+        let (secret, peers) = {
+            let state = self.state.lock();
+            let is_new = |boot: &str| state.roster.nodes().any(|seen| seen.member.boot == boot && seen.load.is_none());
+            let mut peers = state.peers.clone();
+            peers.retain(|boot, _| whom == Whom::All || is_new(boot));
+            (state.secret.clone(), peers)
+        };
+        let asked = peers.into_iter().map(|(boot, peer)| {
+            let secret = secret.clone();
+            async move {
+                let answer = tokio::time::timeout(self.options.interval, heartbeat(peer.channel, &secret)).await;
+                (boot, answer)
+            }
+        });
+        for (boot, answer) in join_all(asked).await {
+            let mut state = self.state.lock();
+            match answer {
+                Ok(Ok((answered, load))) if answered == boot => {
+                    state.roster.heard(&boot, load);
+                    state.rise(&boot);
+                }
+                other => {
+                    tracing::debug!(boot, ?other, "a node missed a heartbeat");
+                    if state.roster.missed(&boot) {
+                        state.fall(&boot, "it does not answer");
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl State {
+    fn fall(&mut self, boot: &str, why: &str) {
+        let node = self.roster.nodes().find(|seen| seen.member.boot == boot).map(|seen| seen.member.node);
+        tracing::warn!(?node, why, "a node is down; its clients are sent elsewhere");
+        if let Some(peer) = self.peers.get(boot) {
+            peer.up.cancel();
+        }
+    }
+
+    fn rise(&mut self, boot: &str) {
+        if let Some(peer) = self.peers.get_mut(boot)
+            && peer.up.is_cancelled()
+        {
+            peer.up = CancellationToken::new();
+            tracing::info!(boot, "a node that was down answers again");
+        }
+    }
+}
+
+/// Which nodes are asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whom {
+    /// Everybody: it is time for a beat.
+    All,
+    /// Those that have never answered.
+    New,
+}
+
+type Changes = Option<redkite_meta::WatchStream>;
+
+/// Waits for a change of `key`. Where it cannot be watched it waits for ever, and is tried again with the next call.
+async fn changed(meta: &dyn MetaStore, key: &str, changes: &mut Changes) {
+    if changes.is_none() {
+        let range = || KeyRange::Exact(key.to_owned());
+        let now = meta.range(redkite_meta::RangeRequest::new(range())).await;
+        let watched = match now {
+            Ok(now) => meta.watch(range(), now.revision.next()).await,
+            Err(error) => Err(error),
+        };
+        match watched {
+            Ok(stream) => *changes = Some(stream),
+            Err(error) => {
+                tracing::debug!(%error, "the members of the cluster cannot be watched for the moment");
+                return std::future::pending().await;
+            }
+        }
+    }
+    if let Some(stream) = changes
+        && !matches!(stream.next().await, Some(Ok(_)))
+    {
+        *changes = None;
+    }
+}

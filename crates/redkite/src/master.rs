@@ -1,0 +1,257 @@
+//! `redkite master`: sends the clients of a cluster to its nodes (S23 to S25).
+//!
+//! What a client sends is passed on, byte by byte, over one connection to the node that was chosen for it, so that a session still
+//! is one connection and the order of its calls is what it was. Two paths are the Master's own, by HTTP/1 on the same port:
+//!
+//! | path | answers |
+//! |---|---|
+//! | `GET /redkite/route` | address and port of the node for the next client, which is expected to go there |
+//! | `GET /redkite/loads` | what is known of every node |
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{Response, StatusCode};
+use axum::routing::get;
+use axum::serve::Listener;
+use metrics_exporter_prometheus::PrometheusHandle;
+use redkite_cluster::{Master, MasterOptions, Place, handover};
+use redkite_meta::keys::UserKeys;
+use serde_json::json;
+use tokio::io::{AsyncWriteExt, copy_bidirectional};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::allow_list::{AllowList, Guarded};
+use crate::config::Loaded;
+use crate::http::{JSON, PROMETHEUS, TEXT, answer};
+use crate::shutdown::Signals;
+use crate::{cluster_config, metadata, metrics as telemetry, serve, server};
+
+/// What the paths of the Master's own begin with.
+const OWN: &[u8] = b"GET /redkite/";
+/// How long a client may take to send as many bytes.
+const FIRST_BYTES_WITHIN: Duration = Duration::from_secs(30);
+/// Pause before it is looked again whether more of them have come.
+const PEEK_PAUSE: Duration = Duration::from_millis(5);
+/// How long a node may take to accept a connection.
+const CONNECTED_WITHIN: Duration = Duration::from_secs(2);
+/// Most requests to the Master itself that wait.
+const OWN_WAITING_MAX: usize = 1_024;
+
+/// Sends clients to nodes until a signal ends it.
+pub fn run(loaded: Loaded) -> Result<()> {
+    let (runtime, metrics) = serve::prepare(&loaded)?;
+    runtime.block_on(async {
+        let mut signals = Signals::listen()?;
+        let stopped = tokio::select! {
+            served = serve_clients(loaded, metrics) => return served,
+            signal = signals.next() => signal,
+        };
+        tracing::info!(signal = stopped, "the Master has ended; its clients connect again elsewhere");
+        Ok(())
+    })
+}
+
+/// Never returns unless it cannot begin.
+async fn serve_clients(loaded: Loaded, metrics: PrometheusHandle) -> Result<()> {
+    let meta = metadata::connect(&loaded.config.etcd).await?;
+    let keys = UserKeys::new(&loaded.config.user);
+    let loaded = cluster_config::take_over(meta.as_ref(), &keys.config(&loaded.config.cluster_id), loaded).await?;
+    let config = &loaded.config;
+    let options = MasterOptions { interval: config.heart_beat_interval, missed_max: config.heart_beats_missed_max };
+    let master = Arc::new(Master::new(meta, keys.property(&config.cluster_id), options));
+    let mut tasks = JoinSet::new();
+    tasks.spawn({
+        let master = master.clone();
+        async move { master.run().await }
+    });
+    // Before it knows anybody it could only turn clients away.
+    master.first_round().await;
+    let (listener, listen) = server::bind("listen", &config.listen).await?;
+    let _upkeep = telemetry::keep_up(metrics.clone());
+    if !config.http.is_empty() {
+        let (listener, _) = server::bind("http", &config.http).await?;
+        let networks = [&config.http_ip_whitelist, &config.ip_whitelist].into_iter().find(|list| !list.is_empty());
+        let allowed = AllowList::new("http", networks.cloned().unwrap_or_default());
+        let router = operators(master.clone(), metrics);
+        tasks.spawn(async move {
+            if let Err(error) = axum::serve(Guarded { listener, allowed }, router).await {
+                tracing::error!(%error, "health and metrics are no longer served");
+            }
+        });
+    }
+    let (own, requests) = mpsc::channel(OWN_WAITING_MAX);
+    tasks.spawn({
+        let router = own_paths(master.clone());
+        async move {
+            if let Err(error) = axum::serve(Handed { requests, listen }, router).await {
+                tracing::error!(%error, "routes are no longer told");
+            }
+        }
+    });
+    let nodes = master.nodes().len();
+    println!("Redkite {} Master listens on {listen}; it knows of {nodes} nodes.", env!("CARGO_PKG_VERSION"));
+    tracing::info!(%listen, nodes, "serving");
+    let allowed = AllowList::new("listen", config.ip_whitelist.clone());
+    let mut guarded = Guarded { listener, allowed };
+    let mut clients = JoinSet::new();
+    loop {
+        let (stream, peer) = guarded.accept().await;
+        while clients.try_join_next().is_some() {}
+        let (master, own) = (master.clone(), own.clone());
+        clients.spawn(async move {
+            if let Err(error) = serve_client(stream, peer, listen, &master, &own).await {
+                tracing::debug!(%peer, %error, "a client's connection ended badly");
+            }
+        });
+    }
+}
+
+/// Passes a connection on to the Master's own paths, or to a node.
+async fn serve_client(
+    stream: TcpStream,
+    peer: SocketAddr,
+    listen: SocketAddr,
+    master: &Master,
+    own: &mpsc::Sender<(TcpStream, SocketAddr)>,
+) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let is_own = tokio::time::timeout(FIRST_BYTES_WITHIN, begins_with(&stream, OWN)).await??;
+    if is_own {
+        return own.send((stream, peer)).await.map_err(|_| io::ErrorKind::BrokenPipe.into());
+    }
+    // As many as there are may be about to be found dead.
+    let tries = master.nodes().len().max(1);
+    for _ in 0..tries {
+        let Some(place) = master.choose() else { break };
+        match tokio::time::timeout(CONNECTED_WITHIN, TcpStream::connect(&place.member.internal)).await {
+            Ok(Ok(node)) => return pass_on(stream, peer, listen, node, &place).await,
+            failed => {
+                tracing::debug!(node = %place.member.node, ?failed, "a node cannot be connected to");
+                master.failed(&place.member);
+            }
+        }
+    }
+    metrics::counter!("redkite_master_turned_away_total").increment(1);
+    Err(io::Error::new(io::ErrorKind::NotConnected, "no node of the cluster is alive"))
+}
+
+/// Both ways, until either end or the node's is reached.
+async fn pass_on(
+    mut client: TcpStream,
+    peer: SocketAddr,
+    listen: SocketAddr,
+    mut node: TcpStream,
+    place: &Place,
+) -> io::Result<()> {
+    node.set_nodelay(true)?;
+    let at = client.local_addr().unwrap_or(listen);
+    node.write_all(&handover::header(peer, at, &place.secret)?).await?;
+    metrics::counter!("redkite_master_clients_total").increment(1);
+    tokio::select! {
+        passed = copy_bidirectional(&mut client, &mut node) => passed.map(|_| ()),
+        // The client finds out and connects again.
+        () = place.down.cancelled() => Ok(()),
+    }
+}
+
+/// Whether a connection begins with `wanted`; nothing is taken from it.
+async fn begins_with(stream: &TcpStream, wanted: &[u8]) -> io::Result<bool> {
+    let mut begin = [0; OWN.len()];
+    loop {
+        let known = stream.peek(&mut begin).await?;
+        if known == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if begin[..known] != wanted[..known] {
+            return Ok(false);
+        }
+        if known == wanted.len() {
+            return Ok(true);
+        }
+        tokio::time::sleep(PEEK_PAUSE).await;
+    }
+}
+
+/// Connections that were accepted elsewhere.
+struct Handed {
+    requests: mpsc::Receiver<(TcpStream, SocketAddr)>,
+    listen: SocketAddr,
+}
+
+impl Listener for Handed {
+    type Io = TcpStream;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (TcpStream, SocketAddr) {
+        match self.requests.recv().await {
+            Some(request) => request,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok(self.listen)
+    }
+}
+
+fn own_paths(master: Arc<Master>) -> Router {
+    Router::new()
+        .route("/redkite/route", get(route))
+        .route("/redkite/loads", get(loads))
+        .fallback(async || failure(StatusCode::NOT_FOUND, "there are /redkite/route and /redkite/loads"))
+        .with_state(master)
+}
+
+async fn route(State(master): State<Arc<Master>>) -> Response<Body> {
+    match master.choose() {
+        Some(Place { member, .. }) => {
+            let told = json!({ "node": member.node, "address": member.address, "port": member.port });
+            answer(StatusCode::OK, JSON, told.to_string())
+        }
+        None => failure(StatusCode::SERVICE_UNAVAILABLE, "no node of the cluster is alive"),
+    }
+}
+
+async fn loads(State(master): State<Arc<Master>>) -> Response<Body> {
+    let nodes = master.nodes().into_iter().map(|(seen, alive)| {
+        let load = seen.load.unwrap_or_default();
+        json!({
+            "node": seen.member.node,
+            "address": format!("{}:{}", seen.member.address, seen.member.port),
+            "alive": alive,
+            "connections": load.connections,
+            "memory_bytes": load.memory_bytes,
+        })
+    });
+    answer(StatusCode::OK, JSON, json!({ "nodes": nodes.collect::<Vec<_>>() }).to_string())
+}
+
+/// Health for operators: ready is a Master that can send a client somewhere.
+fn operators(master: Arc<Master>, metrics: PrometheusHandle) -> Router {
+    let readyz = async |State(master): State<Arc<Master>>| match master.nodes().iter().any(|(_, alive)| *alive) {
+        true => answer(StatusCode::OK, JSON, json!({ "ready": true }).to_string()),
+        false => {
+            let body = json!({ "ready": false, "reason": "no node of the cluster is alive" });
+            answer(StatusCode::SERVICE_UNAVAILABLE, JSON, body.to_string())
+        }
+    };
+    Router::new()
+        .route("/healthz", get(async || answer(StatusCode::OK, TEXT, "ok\n")))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(async move || answer(StatusCode::OK, PROMETHEUS, telemetry::render(&metrics))))
+        .fallback(async || failure(StatusCode::NOT_FOUND, "there are /healthz, /readyz and /metrics"))
+        .with_state(master)
+}
+
+fn failure(status: StatusCode, reason: &str) -> Response<Body> {
+    answer(status, JSON, json!({ "error": reason }).to_string())
+}

@@ -1,0 +1,155 @@
+"""The Master: S23 to S26, and S14 through it."""
+
+import socket
+
+import grpc
+import pytest
+
+from support import data
+from support.raw import Raw, StatusError
+from support.wait import until
+
+# Short, so that a node that does not answer is missed soon; no test depends on how soon.
+QUICK = {"master_heart_beat_interval": 50}
+
+
+def s24_stock_clients_work_through_the_master(new_node, new_master, new_client):
+    nodes = [new_node(number) for number in (1, 2)]
+    through = new_client(new_master())
+    name = data.create(through)
+    through.insert(name, data.rows(range(10)))
+    assert data.count(through, name) == 0
+    through.flush(name)
+    assert [hit["id"] for hit in through.search(name, [data.vector(7)], limit=1)[0]] == [7]
+    for node in nodes:
+        assert data.count(new_client(node), name) == 10
+    # A message of many frames, both ways.
+    through.insert(name, data.rows(range(10, 20_010)))
+    through.flush(name)
+    rows = through.query(name, filter="id >= 10", output_fields=["vector"], limit=16_384)
+    assert len(rows) == 16_384
+
+
+def s24_a_client_is_told_of_a_node_by_load_and_goes_there_itself(new_node, new_master, new_raw):
+    nodes = {number: new_node(number) for number in (1, 2)}
+    master = new_master()
+    told = [master.own("route") for _ in range(4)]
+    assert sorted(place["node"] for place in told) == [1, 1, 2, 2]
+    for place in told:
+        assert (place["address"], place["port"]) == ("127.0.0.1", nodes[place["node"]].port)
+        raw = new_raw(f"{place['address']}:{place['port']}")
+        assert raw.identifier
+    # One that has more clients than the other gets no further ones.
+    crowd = [new_raw(nodes[1].address) for _ in range(5)]
+    until("the Master to hear of them", lambda: loads(master)[1] >= loads(master)[2] + 5)
+    assert [master.own("route")["node"] for _ in range(3)] == [2, 2, 2]
+    assert crowd
+
+
+def loads(master) -> dict[int, int]:
+    return {node["node"]: node["connections"] for node in master.own("loads")["nodes"]}
+
+
+def s24_clients_through_the_master_are_spread(new_node, new_master, new_raw):
+    for number in (1, 2):
+        new_node(number)
+    master = new_master()
+    through = [new_raw(master.address) for _ in range(6)]
+    until("both nodes to have three each", lambda: loads(master) == {1: 3, 2: 3})
+    through[0].close()
+    until("its end to be known", lambda: sorted(loads(master).values()) == [2, 3])
+
+
+def s25_a_node_that_is_killed_or_frozen_is_left_out_and_comes_back(new_node, new_master, new_client):
+    nodes = [new_node(number, settings=QUICK) for number in (1, 2, 3)]
+    master = new_master(settings=QUICK)
+    assert master.live_nodes() == [1, 2, 3]
+    nodes[0].kill9()
+    nodes[1].pause()
+    until("both to be missed", lambda: master.live_nodes() == [3])
+    assert {master.own("route")["node"] for _ in range(4)} == {3}
+    client = new_client(master)
+    name = data.create(client)
+    nodes[0].start()
+    nodes[1].resume()
+    until("all to be there again", lambda: master.live_nodes() == [1, 2, 3])
+    assert data.count(client, name) == 0
+
+
+def s25_the_clients_of_a_frozen_node_get_another_one(new_node, new_master, new_client, new_raw):
+    nodes = {number: new_node(number, settings=QUICK) for number in (1, 2)}
+    master = new_master(settings=QUICK)
+    name = data.create(new_client(nodes[2]))
+    raws = [new_raw(master.address) for _ in range(4)]
+    nodes[1].pause()
+    # Those that were there are cut off, and find the other one when they connect again, which they do by themselves.
+    for raw in raws:
+        until("an answer from the other node", lambda raw=raw: counts(raw, name))
+    nodes[1].resume()
+
+
+def counts(raw: Raw, name: str) -> bool:
+    try:
+        return raw.count(name) == 0
+    except grpc.RpcError:
+        return False
+
+
+def s23_a_master_that_is_killed_is_replaced_by_any_other(new_node, new_master, new_client, new_raw):
+    new_node(1)
+    first, second = new_master(), new_master()
+    a, b = new_client(first), new_client(second)
+    name = data.create(a)
+    a.insert(name, data.rows(range(5)))
+    a.flush(name)
+    assert data.count(b, name) == 5
+    # What was not flushed goes with it, as with any connection that ends.
+    raw = new_raw(first.address)
+    raw.insert(name, [100], [data.vector(100)])
+    first.kill9()
+    assert data.count(b, name) == 5
+    again = Raw(second.address, identifier=raw.identifier)
+    with pytest.raises(StatusError, match="(?i)not flushed|unflushed"):
+        again.flush(name)
+    again.insert(name, [6], [data.vector(6)])
+    again.flush(name)
+    again.close()
+    assert data.count(b, name) == 6
+    first.start()
+    assert data.count(new_client(first), name) == 6
+
+
+def s23_a_master_may_be_there_before_any_node(new_node, new_master, new_client):
+    master = new_master(start=False)
+    master.launch()
+    until("it to serve", lambda: "it knows of 0 nodes" in master.log())
+    status, body, _ = master.get("/redkite/route", base=master.uri)
+    assert (status, "no node of the cluster is alive" in body) == (503, True)
+    assert master.get("/readyz")[0] == 503
+    node = new_node(1)
+    until("it to be met", lambda: master.live_nodes() == [1])
+    assert master.get("/readyz")[0] == 200
+    name = data.create(new_client(master))
+    assert new_client(node).has_collection(name)
+
+
+def s14_the_allow_list_holds_through_the_master(new_node, new_master, new_client):
+    listed = {"ip_whitelist": ["127.0.0.1", "127.0.0.7"]}
+    node, master = new_node(1, settings=listed), new_master()
+    assert new_client(master).list_collections() == []
+    for port, source, answered in [
+        (master.port, "127.0.0.7", True),
+        (master.port, "127.0.0.8", False),
+        (node.port, "127.0.0.7", True),
+        (node.port, "127.0.0.8", False),
+    ]:
+        assert (b"HTTP/1.1 404" in answer(port, source)) == answered, (port, source)
+
+
+def answer(port: int, source: str) -> bytes:
+    with socket.create_connection(("127.0.0.1", port), timeout=10, source_address=(source, 0)) as connection:
+        try:
+            connection.sendall(b"GET /nowhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            return connection.recv(1 << 16)
+        except ConnectionError:
+            return b""
