@@ -21,7 +21,8 @@ def failpoints() -> list[str]:
     text = "".join(path.read_text() for path in files)
     called = re.findall(r'(?:step|full_disk)\("([a-z]+(?:-[a-z]+)+)"\)', text)
     named = re.findall(r'const [A-Z_]+: &str = "((?:storage|meta)-(?:before|after)-[a-z]+)"', text)
-    return sorted({*called, *named})
+    # The metadata file grows and is rewritten too rarely; crates/meta/tests/it/faults.rs makes it do so.
+    return sorted({*called, *named} - {"meta-embedded-grow", "meta-embedded-rewrite"})
 
 
 def acknowledged(report) -> list[int]:
@@ -218,8 +219,8 @@ def test_a_flush_that_runs_into_a_failpoint(server_over, new_client, failpoint, 
         shown[0] = groups.pop()
 
     effects = sweep(server, failpoint, action, block)
-    # A failure may be made up for, and the metadata file grows and is rewritten too rarely for a sweep.
-    assert effects or action == "return" or stores == "local", f"{failpoint} was never passed"
+    # A failure may be made up for.
+    assert effects or action == "return", f"{failpoint} was never passed"
 
 
 @pytest.mark.parametrize("action", ["return(abort)", "return"])

@@ -584,7 +584,7 @@ def test_the_limit_of_messages_is_that_of_the_configuration(new_server, new_clie
             with pytest.raises(grpc.RpcError) as raised:
                 raw.call(method, request)
             assert raised.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED, method
-            assert "the limit is: 1048576 bytes" in raised.value.details(), method
+            assert "the limit is: 1048576 bytes (server.message_limit); ask for fewer" in raised.value.details(), method
     assert server.alive()
 
 

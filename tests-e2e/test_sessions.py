@@ -178,7 +178,7 @@ def s09_the_first_read_over_unflushed_rows_is_warned_once_for_each_collection(se
     assert warnings(other) == ["", ""]
     about_search, about_query = warnings(raw)
     assert about_search.startswith(f"2 rows this client inserted into {searched} are not visible yet: call flush()")
-    assert about_query.startswith(f"1 rows this client inserted into {queried} are not visible yet: call flush()")
+    assert about_query.startswith(f"1 row this client inserted into {queried} is not visible yet: call flush()")
     assert warnings(raw) == warnings(other) == ["", ""]
     for name, rows in ((searched, 2), (queried, 1)):
         lines = [line for line in server.log().splitlines() if "unflushed rows" in line and f'collection="{name}"' in line]

@@ -172,8 +172,9 @@ impl Ingest {
             rows,
             "a client reads a collection it has unflushed rows in; they are invisible until it flushes"
         );
+        let (what, are, them) = if rows == 1 { ("row", "is", "it") } else { ("rows", "are", "them") };
         Some(format!(
-            "{rows} rows this client inserted into {name} are not visible yet: call flush() to publish them, \
+            "{rows} {what} this client inserted into {name} {are} not visible yet: call flush() to publish {them}, \
              or set auto_flush = true"
         ))
     }

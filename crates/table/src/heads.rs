@@ -75,7 +75,13 @@ impl HeadReader {
         queue.send(answer).await.map_err(|_| Error::ShuttingDown)?;
         let read = answered.await.map_err(|_| Error::ShuttingDown)?;
         self.head.check()?;
-        read.map_err(|error| Error::Meta(redkite_meta::Error::Unavailable(error.to_string())))
+        read.map_err(|error| {
+            let text = match &*error {
+                redkite_meta::Error::Unavailable(text) => text.clone(),
+                other => other.to_string(),
+            };
+            Error::Meta(redkite_meta::Error::Unavailable(text))
+        })
     }
 }
 

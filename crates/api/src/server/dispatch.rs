@@ -28,6 +28,8 @@ const GRPC_CONTENT_TYPE: &str = "application/grpc";
 const OUT_OF_RANGE: &str = "11";
 const RESOURCE_EXHAUSTED: HeaderValue = HeaderValue::from_static("8");
 const UNIMPLEMENTED: &str = "12";
+/// Follows what tonic says of a message beyond the limit. Nothing in it has to be encoded.
+const TOO_LARGE_ADVICE: &[u8] = b" (server.message_limit); ask for fewer rows or fields at once, or send less";
 const STOPPING: &str = "the server is shutting down and takes no new requests; try again once it is back";
 
 /// The whole port as one service.
@@ -131,21 +133,29 @@ fn amend(path: &str, mut response: Response<Body>, running: Running) -> Response
     if has_status(headers, UNIMPLEMENTED) && headers.get(Status::GRPC_MESSAGE).is_none_or(HeaderValue::is_empty) {
         return Status::unimplemented(format!("{} is not implemented by this server", rpc_name(path))).into_http();
     }
-    if has_status(headers, OUT_OF_RANGE) {
-        headers.insert(Status::GRPC_STATUS, RESOURCE_EXHAUSTED);
-    }
+    refuse_for_good(headers);
     response.map(|body| {
         Body::new(body.map_frame(move |mut frame| {
             // Runs to the end of its body.
             let _held = &running;
-            if let Some(trailers) = frame.trailers_mut()
-                && has_status(trailers, OUT_OF_RANGE)
-            {
-                trailers.insert(Status::GRPC_STATUS, RESOURCE_EXHAUSTED);
+            if let Some(trailers) = frame.trailers_mut() {
+                refuse_for_good(trailers);
             }
             frame
         }))
     })
+}
+
+/// What tonic says of a message beyond the limit, as clients should hear it.
+fn refuse_for_good(headers: &mut HeaderMap) {
+    if !has_status(headers, OUT_OF_RANGE) {
+        return;
+    }
+    headers.insert(Status::GRPC_STATUS, RESOURCE_EXHAUSTED);
+    let told = headers.get(Status::GRPC_MESSAGE).map_or(&b""[..], HeaderValue::as_bytes);
+    if let Ok(message) = HeaderValue::from_bytes(&[told, TOO_LARGE_ADVICE].concat()) {
+        headers.insert(Status::GRPC_MESSAGE, message);
+    }
 }
 
 fn has_status(headers: &HeaderMap, code: &str) -> bool {

@@ -82,6 +82,10 @@ async fn messages_up_to_the_limit_pass_and_larger_ones_are_refused_for_good() {
     assert_eq!(client.query(ask(fits)).await.unwrap().into_inner().collection_name.len(), fits);
     let error = client.query(ask(2 * MESSAGE_BYTES_MAX)).await.unwrap_err();
     assert_eq!(error.code(), Code::ResourceExhausted, "{error}");
+    assert!(
+        error.message().ends_with("(server.message_limit); ask for fewer rows or fields at once, or send less"),
+        "{error}"
+    );
     client.get_version(GetVersionRequest {}).await.unwrap();
 }
 

@@ -349,6 +349,15 @@ fn put_error(path: &str, error: object_store::Error) -> Error {
 
 fn cause_of(error: &object_store::Error) -> String {
     let mut text = error.to_string();
+    // What it ends in says most: that the time is up, or that nobody listens there.
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    let last = cause.to_string();
+    if !text.contains(&last) {
+        text = format!("{text}: {last}");
+    }
     text.truncate(text.floor_char_boundary(CAUSE_BYTES_MAX));
     text
 }
