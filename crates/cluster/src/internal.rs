@@ -26,6 +26,7 @@ use tonic::service::Interceptor;
 use tonic::transport::{Channel, Endpoint, Server};
 use tonic::{Request, Response, Status};
 
+use crate::peek::begins_with;
 use crate::secret::is_same;
 use crate::{Ask, Load, Member, handover};
 
@@ -43,8 +44,6 @@ const ANSWER_MAX: Duration = Duration::from_secs(2);
 const UNSORTED_MAX: usize = 1_024;
 /// How long a connection may take to tell.
 const SORTED_WITHIN: Duration = Duration::from_secs(5);
-/// Pause before it is looked again whether more of its first bytes have come.
-const PEEK_PAUSE: Duration = Duration::from_millis(5);
 /// Pause before another connection is accepted where there was no room for one.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 
@@ -205,25 +204,6 @@ impl Sorter {
         let secret = self.answering.known.lock().as_ref().map(|known| known.secret.clone());
         let client = secret.and_then(|secret| handover::client(&header, &secret)).ok_or_else(stranger)?;
         self.clients.send((stream, client)).await.map_err(|_| ended())
-    }
-}
-
-/// Whether a connection begins with `signature`; nothing is taken from it.
-async fn begins_with(stream: &TcpStream, signature: &[u8; 12]) -> io::Result<bool> {
-    let mut begin = [0; 12];
-    loop {
-        let known = stream.peek(&mut begin).await?;
-        if known == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        if begin[..known] != signature[..known] {
-            return Ok(false);
-        }
-        if known == signature.len() {
-            return Ok(true);
-        }
-        // Cut off in the middle of so few bytes; the rest is on its way.
-        tokio::time::sleep(PEEK_PAUSE).await;
     }
 }
 

@@ -14,6 +14,7 @@ pub mod internal;
 mod join;
 mod master;
 mod members;
+mod peek;
 mod roster;
 mod secret;
 
@@ -21,4 +22,5 @@ pub use error::{Error, Result};
 pub use join::{Ask, Joining, join};
 pub use master::{Master, MasterOptions, Place};
 pub use members::{Member, Members};
+pub use peek::begins_with;
 pub use roster::{Load, Roster, Seen};

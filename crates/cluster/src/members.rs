@@ -1,5 +1,6 @@
 //! The nodes of a cluster (S28): the value of `/<user>/<cluster>_property`.
 
+use redkite_meta::versioned::{self, Unusable};
 use redkite_types::{Incarnation, NodeId};
 use serde::{Deserialize, Serialize};
 
@@ -43,17 +44,11 @@ impl Members {
 
     /// From the value of `key`.
     pub fn read(key: &str, value: &[u8]) -> Result<Self> {
-        /// All that may be relied on in a newer format.
-        #[derive(Deserialize)]
-        struct Format {
-            format: u32,
-        }
-        let damaged = |error: serde_json::Error| Error::Damaged { key: key.to_owned(), detail: error.to_string() };
-        let Format { format: found } = serde_json::from_slice(value).map_err(damaged)?;
-        if found > FORMAT {
-            return Err(Error::NewerFormat { key: key.to_owned(), found, supported: FORMAT });
-        }
-        serde_json::from_slice(value).map_err(damaged)
+        let key = key.to_owned();
+        versioned::decode(value, FORMAT).map_err(|unusable| match unusable {
+            Unusable::Damaged(detail) => Error::Damaged { key, detail },
+            Unusable::Newer { found, supported } => Error::NewerFormat { key, found, supported },
+        })
     }
 
     /// As it is stored.

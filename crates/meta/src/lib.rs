@@ -5,7 +5,7 @@
 //!
 //! - [`MetaStore`]: the trait; [`Txn`], [`Compare`], [`Op`] and friends are its plain data.
 //! - [`MemoryStore`]: for tests. [`EmbeddedStore`]: one process, one local file. [`EtcdStore`]: a shared etcd.
-//! - [`keys`]: the one place that knows key names (S29..S34).
+//! - [`keys`]: the one place that knows key names (S29..S34). [`versioned`]: values with a format number.
 
 mod clock;
 #[cfg(feature = "contract")]
@@ -23,6 +23,7 @@ mod published;
 pub mod state;
 mod store;
 mod validate;
+pub mod versioned;
 
 pub use clock::{Clock, ManualClock, MonotonicClock};
 pub use embedded::{EmbeddedOptions, EmbeddedStore};

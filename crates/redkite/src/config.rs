@@ -92,6 +92,16 @@ pub struct Config {
     pub cache: CacheConfig,
 }
 
+impl Config {
+    /// Who may connect to `http`; nobody named: everybody.
+    pub fn http_networks(&self) -> &[IpNet] {
+        match self.http_ip_whitelist.is_empty() {
+            true => &self.ip_whitelist,
+            false => &self.http_ip_whitelist,
+        }
+    }
+}
+
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -60,29 +60,12 @@ fn main() -> ExitCode {
 fn run(cli: Cli, started: Instant) -> Result<()> {
     match cli.command {
         Command::Standalone { config, dump_config } => {
-            let loaded = config::load(&config.sources())?;
-            if dump_config {
-                print!("{}", loaded.settings.dump());
-                return Ok(());
-            }
-            serve::run(loaded, started)
+            or_dump(&config.sources(), dump_config, |loaded| serve::run(loaded, started))
         }
         Command::Node { args, dump_config } => {
-            let loaded = config::load(&args.sources())?;
-            if dump_config {
-                print!("{}", loaded.settings.dump());
-                return Ok(());
-            }
-            serve::run(loaded, started)
+            or_dump(&args.sources(), dump_config, |loaded| serve::run(loaded, started))
         }
-        Command::Master { config, dump_config } => {
-            let loaded = config::load(&config.sources_of_master())?;
-            if dump_config {
-                print!("{}", loaded.settings.dump());
-                return Ok(());
-            }
-            master::run(loaded)
-        }
+        Command::Master { config, dump_config } => or_dump(&config.sources_of_master(), dump_config, master::run),
         Command::Demo { config, exit } => demo::run(config, exit, started),
         Command::Meta(MetaCommand::Dump { config }) => meta_dump::run(&config::load(&config.sources())?),
         Command::Admin(command) => admin::run(command),
@@ -91,6 +74,16 @@ fn run(cli: Cli, started: Instant) -> Result<()> {
             Ok(())
         }
     }
+}
+
+/// Runs with the configuration, or prints it.
+fn or_dump(sources: &config::Sources, dump: bool, run: impl FnOnce(config::Loaded) -> Result<()>) -> Result<()> {
+    let loaded = config::load(sources)?;
+    if dump {
+        print!("{}", loaded.settings.dump());
+        return Ok(());
+    }
+    run(loaded)
 }
 
 /// The error and its causes on one line; a cause that the line above it tells already is left out.

@@ -21,7 +21,7 @@ use axum::http::{Response, StatusCode};
 use axum::routing::get;
 use axum::serve::Listener;
 use metrics_exporter_prometheus::PrometheusHandle;
-use redkite_cluster::{Master, MasterOptions, Place, handover};
+use redkite_cluster::{Master, MasterOptions, Place, begins_with, handover};
 use redkite_meta::keys::UserKeys;
 use serde_json::json;
 use tokio::io::{AsyncWriteExt, copy_bidirectional};
@@ -36,11 +36,9 @@ use crate::shutdown::Signals;
 use crate::{cluster_config, metadata, metrics as telemetry, serve, server};
 
 /// What the paths of the Master's own begin with.
-const OWN: &[u8] = b"GET /redkite/";
+const OWN: &[u8; 13] = b"GET /redkite/";
 /// How long a client may take to send as many bytes.
 const FIRST_BYTES_WITHIN: Duration = Duration::from_secs(30);
-/// Pause before it is looked again whether more of them have come.
-const PEEK_PAUSE: Duration = Duration::from_millis(5);
 /// How long a node may take to accept a connection.
 const CONNECTED_WITHIN: Duration = Duration::from_secs(2);
 /// Most requests to the Master itself that wait.
@@ -79,8 +77,7 @@ async fn serve_clients(loaded: Loaded, metrics: PrometheusHandle) -> Result<()> 
     let _upkeep = telemetry::keep_up(metrics.clone());
     if !config.http.is_empty() {
         let (listener, _) = server::bind("http", &config.http).await?;
-        let networks = [&config.http_ip_whitelist, &config.ip_whitelist].into_iter().find(|list| !list.is_empty());
-        let allowed = AllowList::new("http", networks.cloned().unwrap_or_default());
+        let allowed = AllowList::new("http", config.http_networks().to_vec());
         let router = operators(master.clone(), metrics);
         tasks.spawn(async move {
             if let Err(error) = axum::serve(Guarded { listener, allowed }, router).await {
@@ -160,24 +157,6 @@ async fn pass_on(
         passed = copy_bidirectional(&mut client, &mut node) => passed.map(|_| ()),
         // The client finds out and connects again.
         () = place.down.cancelled() => Ok(()),
-    }
-}
-
-/// Whether a connection begins with `wanted`; nothing is taken from it.
-async fn begins_with(stream: &TcpStream, wanted: &[u8]) -> io::Result<bool> {
-    let mut begin = [0; OWN.len()];
-    loop {
-        let known = stream.peek(&mut begin).await?;
-        if known == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        if begin[..known] != wanted[..known] {
-            return Ok(false);
-        }
-        if known == wanted.len() {
-            return Ok(true);
-        }
-        tokio::time::sleep(PEEK_PAUSE).await;
     }
 }
 

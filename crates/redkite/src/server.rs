@@ -136,9 +136,7 @@ impl Server {
         let Ports { listener: port, listen, http_listener, http } = self.ports;
         let operators = http_listener.map(|listener| {
             let engine = self.engine.clone();
-            let config = &self.loaded.config;
-            let networks = [&config.http_ip_whitelist, &config.ip_whitelist].into_iter().find(|list| !list.is_empty());
-            let allowed = AllowList::new("http", networks.cloned().unwrap_or_default());
+            let allowed = AllowList::new("http", self.loaded.config.http_networks().to_vec());
             http::serve(
                 Guarded { listener, allowed },
                 Operators { readiness: readiness.clone(), engine, metrics: self.metrics.clone() },

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use redkite_meta::versioned::{self, Unusable};
 use redkite_types::{CollectionId, FieldId, FragmentId, Metric, Revision, Schema};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -310,16 +311,16 @@ pub struct Outcome {
 
 /// Parses a stored value, refusing newer formats before looking at anything else.
 pub fn parse<T: DeserializeOwned>(key: &str, value: &[u8]) -> Result<T> {
-    #[derive(Deserialize)]
-    struct Format {
-        format: u32,
+    versioned::decode(value, FORMAT).map_err(|unusable| unusable_value(key, unusable))
+}
+
+/// What the error says of a stored value.
+pub(crate) fn unusable_value(what: &str, unusable: Unusable) -> Error {
+    let what = what.to_owned();
+    match unusable {
+        Unusable::Damaged(detail) => Error::Damaged { what, detail },
+        Unusable::Newer { found, supported } => Error::NewerFormat { what, found, supported },
     }
-    let damaged = |error: serde_json::Error| Error::Damaged { what: key.to_owned(), detail: error.to_string() };
-    let Format { format } = serde_json::from_slice(value).map_err(damaged)?;
-    if format > FORMAT {
-        return Err(Error::NewerFormat { what: key.to_owned(), found: format, supported: FORMAT });
-    }
-    serde_json::from_slice(value).map_err(damaged)
 }
 
 /// Serialises a value for storage.

@@ -1,14 +1,14 @@
 //! Marks: an id in a small file at the root of an object store, and the same under a key of the metadata. What they say is up
 //! to [`store_identity`](crate::store_identity) and [`user_claim`](crate::user_claim).
 
-use redkite_meta::{Compare, MetaStore, Op, Txn};
+use redkite_meta::{Compare, MetaStore, Op, Txn, versioned};
 use redkite_storage::DataStore;
 use redkite_types::Revision;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
-use crate::entry::encode;
-use crate::{Ambient, Error, Result};
+use crate::entry::{encode, unusable_value};
+use crate::{Ambient, Result};
 
 /// The newest format of file and key.
 pub(crate) const FORMAT: u32 = 1;
@@ -24,17 +24,7 @@ pub(crate) fn new_id(ambient: &Ambient) -> String {
 
 /// Reads the JSON of file or key `what`.
 pub(crate) fn decode<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T> {
-    /// All that may be relied on in a newer format.
-    #[derive(Deserialize)]
-    struct Format {
-        format: u32,
-    }
-    let damaged = |error: serde_json::Error| Error::Damaged { what: what.to_owned(), detail: error.to_string() };
-    let Format { format } = serde_json::from_slice(bytes).map_err(damaged)?;
-    if format > FORMAT {
-        return Err(Error::NewerFormat { what: what.to_owned(), found: format, supported: FORMAT });
-    }
-    serde_json::from_slice(bytes).map_err(damaged)
+    versioned::decode(bytes, FORMAT).map_err(|unusable| unusable_value(what, unusable))
 }
 
 /// Reads the file, if it is there: one request.
