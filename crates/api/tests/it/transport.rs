@@ -132,6 +132,24 @@ async fn connections_are_numbered_and_their_end_is_told_once() {
     server.assert_alive().await;
 }
 
+/// A host that lost its power, or a network that swallows what is sent: the connection never ends by itself.
+#[tokio::test]
+async fn a_peer_that_vanished_is_found_by_the_servers_own_pings() {
+    let options = ServerOptions {
+        keep_alive_interval: Duration::from_millis(50),
+        keep_alive_timeout: Duration::from_millis(50),
+        ..patient()
+    };
+    let mut server = start(Arc::new(AcceptAll), options).await;
+    let mut vanished = TcpStream::connect(server.address).await.unwrap();
+    // It speaks HTTP/2, and then says nothing any more.
+    vanished.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    let Some(Event::Connected(id)) = server.events.recv().await else { panic!("connected first") };
+    assert_eq!(server.events.recv().await, Some(Event::Gone(id)));
+    server.assert_alive().await;
+    drop(vanished);
+}
+
 #[tokio::test]
 async fn a_running_handler_does_not_delay_the_news_of_a_disconnect() {
     let mut server = server().await;

@@ -116,11 +116,22 @@ fn another_storage_url_under_the_same_metadata_is_refused() {
     server.restart().unwrap();
 }
 
+/// The claim to the files belongs to that metadata, although there are no files yet.
 #[test]
-fn metadata_that_is_gone_can_be_made_anew_where_there_is_no_data() {
+fn metadata_that_is_gone_is_missed_until_nothing_that_belongs_to_it_is_left() {
     let mut server = RedkiteOptions::new(BINARY).start().unwrap();
     server.terminate(PATIENCE).unwrap();
-    fs::remove_file(server.data_dir().join("meta.redb")).unwrap();
+    let data = server.data_dir().to_owned();
+    fs::remove_file(data.join("meta.redb")).unwrap();
+    let output = run(&["standalone", "--data-dir", data.to_str().unwrap(), "--listen", "127.0.0.1:0", "--http", ""]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = stderr(&output);
+    for word in
+        ["meta.redb is missing", "objects holds files that belong to it", "restore it", "another data directory"]
+    {
+        assert!(said.contains(word), "no {word} in {said}");
+    }
+    fs::remove_dir_all(data.join("objects")).unwrap();
     server.restart().unwrap();
 }
 
