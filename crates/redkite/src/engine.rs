@@ -59,8 +59,12 @@ pub struct Seat {
 }
 
 impl Seat {
-    /// That of a process that is its whole cluster.
-    pub const STANDALONE: Self = Self { node: NodeId(1), incarnation: Incarnation(0) };
+    /// That of a process that is its whole cluster. In metadata that others can reach nobody keeps a second one of the same
+    /// cluster from running, so it gets an incarnation that the other one has not.
+    pub fn standalone(config: &Config) -> Self {
+        let incarnation = if metadata::is_remote(&config.etcd) { Ambient::system().random() } else { 0 };
+        Self { node: NodeId(1), incarnation: Incarnation(incarnation) }
+    }
 }
 
 /// The parts of a node.

@@ -83,7 +83,7 @@ impl Server {
         let (loaded, engine, ports, membership) = match loaded.node.filter(|_| loaded.role == Role::Node) {
             None => {
                 cluster_config::publish(stores.meta.as_ref(), &key, &loaded.settings.of_cluster()).await?;
-                let engine = Engine::open(stores, &loaded.config, Seat::STANDALONE).await?;
+                let engine = Engine::open(stores, &loaded.config, Seat::standalone(&loaded.config)).await?;
                 let ports = Ports::open(&loaded.config).await?;
                 (loaded, engine, ports, None)
             }
