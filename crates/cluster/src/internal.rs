@@ -56,7 +56,7 @@ pub struct Answering {
     known: Arc<Mutex<Option<Known>>>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 struct Known {
     secret: String,
     member: Member,
@@ -97,7 +97,8 @@ impl member_server::Member for Answering {
 
 impl fmt::Debug for Answering {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Answering").field("cluster", &self.cluster).field("known", &self.known).finish_non_exhaustive()
+        // Never the secret.
+        f.debug_struct("Answering").field("user", &self.user).field("cluster", &self.cluster).finish_non_exhaustive()
     }
 }
 
