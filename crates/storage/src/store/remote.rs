@@ -119,7 +119,7 @@ impl ObjectBackend {
 
     /// Uploads a large file in parts, so that no single request is long. Atomic too, but replaces what is there.
     async fn put_parts(&self, path: &str, mut bytes: Bytes) -> Result<()> {
-        let mut upload = PartsUpload::start(self, path).await?;
+        let mut upload = PartsUpload::start(self, path, PARTS_IN_FLIGHT).await?;
         while !bytes.is_empty() {
             let part = bytes.split_to(PART_BYTES.min(bytes.len()));
             if let Err(error) = upload.put(part).await {

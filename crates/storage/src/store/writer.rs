@@ -12,7 +12,7 @@ use crate::{Error, Result, metrics};
 /// upload in parts aborted, both best effort. Until then listing a local store shows the temporary file, so who removes
 /// files that no entry names must leave young ones alone.
 ///
-/// Memory: none on a local store; at most five parts of 16 MiB on S3, and the whole file in memory. Dropping the future of a
+/// Memory: none on a local store; at most three parts of 16 MiB on S3, and the whole file in memory. Dropping the future of a
 /// call half way is a failure like any other.
 #[derive(Debug)]
 pub struct FileWriter {

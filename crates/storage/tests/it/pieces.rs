@@ -10,7 +10,7 @@ use crate::fake_s3::{FakeS3, Fault};
 
 const PART: usize = 16 << 20;
 /// Parts on their way at the same time.
-const IN_FLIGHT: usize = 4;
+const IN_FLIGHT: usize = 2;
 const SERVER_ERROR: Fault = Fault::Status(500, "Internal Server Error");
 
 struct Setup {

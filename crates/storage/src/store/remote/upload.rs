@@ -5,7 +5,7 @@ use object_store::{MultipartUpload, ObjectStoreExt};
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
-use super::{ObjectBackend, PARTS_IN_FLIGHT, put_error};
+use super::{ObjectBackend, put_error};
 use crate::{Error, Result};
 
 /// Most parts of one upload; the limit of S3. With 16 MiB each that is 156 GiB.
@@ -22,6 +22,7 @@ pub(super) struct PartsUpload {
     /// None once it is completed or given up.
     upload: Option<Box<dyn MultipartUpload>>,
     in_flight: JoinSet<Result<()>>,
+    in_flight_max: usize,
     parts: usize,
     size: u64,
     /// Where parts are given back, whichever thread drops this.
@@ -29,19 +30,28 @@ pub(super) struct PartsUpload {
 }
 
 impl PartsUpload {
-    /// Begins an upload of the file at `path`: one request.
-    pub(super) async fn start(store: &ObjectBackend, path: &str) -> Result<Self> {
+    /// Begins an upload of the file at `path`, of which at most `in_flight_max` parts are on their way: one request.
+    pub(super) async fn start(store: &ObjectBackend, path: &str, in_flight_max: usize) -> Result<Self> {
         let key = store.key(path)?;
         let started = store.bounded(path, store.store.put_multipart(&key)).await?;
         let upload = Some(started.map_err(|error| put_error(path, error))?);
         let (store, path) = (store.clone(), path.to_owned());
-        Ok(Self { store, path, upload, in_flight: JoinSet::new(), parts: 0, size: 0, runtime: Handle::current() })
+        Ok(Self {
+            store,
+            path,
+            upload,
+            in_flight: JoinSet::new(),
+            in_flight_max,
+            parts: 0,
+            size: 0,
+            runtime: Handle::current(),
+        })
     }
 
-    /// Sends the next part, of [`super::PART_BYTES`] unless it is the last, once fewer than [`PARTS_IN_FLIGHT`] are on
-    /// their way. Tells the failure of this or an earlier part, now or in a later call.
+    /// Sends the next part, of [`super::PART_BYTES`] unless it is the last, once there is room for it on the
+    /// way. Tells the failure of this or an earlier part, now or in a later call.
     pub(super) async fn put(&mut self, part: Bytes) -> Result<()> {
-        while self.in_flight.len() >= PARTS_IN_FLIGHT {
+        while self.in_flight.len() >= self.in_flight_max {
             self.settle_one().await?;
         }
         self.parts += 1;

@@ -6,10 +6,13 @@ use super::upload::PartsUpload;
 use super::{ObjectBackend, PART_BYTES};
 use crate::{Result, failpoint};
 
+/// Parts of one file on their way while it is still being made. What is made in pieces is made so to save memory.
+const PIECES_IN_FLIGHT: usize = 2;
+
 /// A file that appears when it is finished. Pieces are gathered into parts of [`PART_BYTES`]; a file that is no larger
 /// goes in one request that does not replace.
 ///
-/// Holds one part, and as many more as are on their way: [`super::PARTS_IN_FLIGHT`] at most.
+/// Holds one part, and as many more as are on their way: [`PIECES_IN_FLIGHT`] at most.
 #[derive(Debug)]
 pub(in crate::store) struct ObjectWriter {
     store: ObjectBackend,
@@ -58,7 +61,7 @@ impl ObjectWriter {
     async fn put(&mut self, part: Bytes) -> Result<()> {
         let upload = match &mut self.upload {
             Some(upload) => upload,
-            None => self.upload.insert(PartsUpload::start(&self.store, &self.path).await?),
+            None => self.upload.insert(PartsUpload::start(&self.store, &self.path, PIECES_IN_FLIGHT).await?),
         };
         let put = upload.put(part).await;
         if put.is_err() {
