@@ -1,5 +1,6 @@
 """The Master: S23 to S26, and S14 through it."""
 
+import json
 import socket
 
 import grpc
@@ -7,6 +8,7 @@ import pytest
 
 from support import data
 from support.raw import Raw, StatusError
+from support.server import run_binary
 from support.wait import until
 
 # Short, so that a node that does not answer is missed soon; no test depends on how soon.
@@ -44,6 +46,24 @@ def s24_a_client_is_told_of_a_node_by_load_and_goes_there_itself(new_node, new_m
     until("the Master to hear of them", lambda: loads(master)[1] >= loads(master)[2] + 5)
     assert [master.own("route")["node"] for _ in range(3)] == [2, 2, 2]
     assert crowd
+
+
+def s25_an_operator_is_told_who_is_alive(new_node, new_master):
+    nodes = [new_node(number, settings=QUICK) for number in (1, 2)]
+    master = new_master(settings=QUICK)
+    nodes[1].kill9()
+    until("it to be missed", lambda: master.live_nodes() == [1])
+    shown = run_binary("status", "--master", master.address)
+    lines = [line.split() for line in shown.stdout.splitlines()]
+    assert [line[:4] for line in lines[1:]] == [
+        ["c1", "1", nodes[0].address, "alive"],
+        ["c1", "2", nodes[1].address, "down"],
+    ]
+    told = json.loads(run_binary("status", "--master", master.address, "--json").stdout)
+    assert [(node["cluster"], node["node"], node["alive"]) for node in told["nodes"]] == [("c1", 1, True), ("c1", 2, False)]
+    master.kill9()
+    refused = run_binary("status", "--master", master.address)
+    assert refused.returncode == 1 and f"the Master at {master.address}" in refused.stderr
 
 
 def loads(master) -> dict[int, int]:

@@ -25,7 +25,7 @@ pub fn run(command: AdminCommand) -> Result<()> {
             ("GET", path_of("fragments", collection.as_deref()), args, fragments)
         }
     };
-    let address = resolve(&args.address)?;
+    let address = resolve("--address", &args.address)?;
     let answer = ask(address, method, &path, PATIENCE).with_context(|| {
         format!("the server at {} (its --http port, see --address) could not be asked", args.address)
     })?;
@@ -38,9 +38,10 @@ pub fn run(command: AdminCommand) -> Result<()> {
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("write to stdout")
 }
 
-fn resolve(address: &str) -> Result<SocketAddr> {
-    let mut found = address.to_socket_addrs().with_context(|| format!("--address {address:?} is no ADDR:PORT"))?;
-    found.next().ok_or_else(|| anyhow!("--address {address:?} stands for no address"))
+/// The address that `flag` gives.
+pub fn resolve(flag: &str, address: &str) -> Result<SocketAddr> {
+    let mut found = address.to_socket_addrs().with_context(|| format!("{flag} {address:?} is no ADDR:PORT"))?;
+    found.next().ok_or_else(|| anyhow!("{flag} {address:?} stands for no address"))
 }
 
 fn path_of(what: &str, collection: Option<&str>) -> String {

@@ -126,6 +126,8 @@ pub enum Command {
     /// Ask a running server to merge, to give space back, or what fragments it has
     #[command(subcommand)]
     Admin(AdminCommand),
+    /// Ask a Master which nodes there are, which are alive, and how busy
+    Status(StatusArgs),
     /// Print the version
     Version,
 }
@@ -172,6 +174,17 @@ pub enum AdminCommand {
         #[arg(long, value_name = "C")]
         collection: Option<String>,
     },
+}
+
+/// Which Master to ask, and how to print what it answers.
+#[derive(Debug, Clone, Args)]
+pub struct StatusArgs {
+    /// The Master's --listen address
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:19530")]
+    pub master: String,
+    /// Print what the Master answered, as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Which server to ask, and how to print what it answers.

@@ -23,6 +23,7 @@ use axum::serve::Listener;
 use metrics_exporter_prometheus::PrometheusHandle;
 use redkite_cluster::{Master, MasterOptions, Place, begins_with, handover};
 use redkite_meta::keys::UserKeys;
+use redkite_types::ClusterId;
 use serde_json::json;
 use tokio::io::{AsyncWriteExt, copy_bidirectional};
 use tokio::net::TcpStream;
@@ -87,7 +88,7 @@ async fn serve_clients(loaded: Loaded, metrics: PrometheusHandle) -> Result<()> 
     }
     let (own, requests) = mpsc::channel(OWN_WAITING_MAX);
     tasks.spawn({
-        let router = own_paths(master.clone());
+        let router = own_paths(Known { master: master.clone(), cluster: config.cluster_id.clone() });
         async move {
             if let Err(error) = axum::serve(Handed { requests, listen }, router).await {
                 tracing::error!(%error, "routes are no longer told");
@@ -182,16 +183,23 @@ impl Listener for Handed {
     }
 }
 
-fn own_paths(master: Arc<Master>) -> Router {
+/// What the Master's own paths tell of.
+#[derive(Debug, Clone)]
+struct Known {
+    master: Arc<Master>,
+    cluster: ClusterId,
+}
+
+fn own_paths(known: Known) -> Router {
     Router::new()
         .route("/redkite/route", get(route))
         .route("/redkite/loads", get(loads))
         .fallback(async || failure(StatusCode::NOT_FOUND, "there are /redkite/route and /redkite/loads"))
-        .with_state(master)
+        .with_state(known)
 }
 
-async fn route(State(master): State<Arc<Master>>) -> Response<Body> {
-    match master.choose() {
+async fn route(State(known): State<Known>) -> Response<Body> {
+    match known.master.choose() {
         Some(Place { member, .. }) => {
             let told = json!({ "node": member.node, "address": member.address, "port": member.port });
             answer(StatusCode::OK, JSON, told.to_string())
@@ -200,10 +208,11 @@ async fn route(State(master): State<Arc<Master>>) -> Response<Body> {
     }
 }
 
-async fn loads(State(master): State<Arc<Master>>) -> Response<Body> {
-    let nodes = master.nodes().into_iter().map(|(seen, alive)| {
+async fn loads(State(known): State<Known>) -> Response<Body> {
+    let nodes = known.master.nodes().into_iter().map(|(seen, alive)| {
         let load = seen.load.unwrap_or_default();
         json!({
+            "cluster": known.cluster,
             "node": seen.member.node,
             "address": format!("{}:{}", seen.member.address, seen.member.port),
             "alive": alive,
