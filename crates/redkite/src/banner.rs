@@ -4,6 +4,9 @@ use std::net::SocketAddr;
 
 use crate::config::Settings;
 
+/// Why it cannot be changed here.
+const WHOLE_CLUSTER: &str = "on all nodes of the cluster, as the first of its processes was told";
+
 /// What the banner tells.
 #[derive(Debug)]
 pub struct Banner<'a> {
@@ -15,6 +18,8 @@ pub struct Banner<'a> {
     pub data: String,
     /// What is in force.
     pub settings: &'a Settings,
+    /// Whether it is one of several processes that have the same configuration.
+    pub shared: bool,
 }
 
 impl Banner<'_> {
@@ -36,6 +41,9 @@ impl Banner<'_> {
     fn visibility(&self) -> String {
         let [auto_flush, interval, limit] =
             ["auto_flush", "flush_interval", "flush_limitition"].map(|key| self.settings.shown(key));
+        if auto_flush != "true" && self.shared {
+            return format!("Data becomes visible when the client calls flush() {WHOLE_CLUSTER}.");
+        }
         if auto_flush != "true" {
             return "Data becomes visible when the client calls flush(). For it to become visible by itself set \
                     auto_flush = true (--set auto_flush=true, REDKITE_AUTO_FLUSH=true or in the --config file)."
@@ -51,6 +59,9 @@ impl Banner<'_> {
                 limit.trim_matches('"')
             ),
         };
+        if self.shared {
+            return format!("{} {WHOLE_CLUSTER}.", when.trim_end_matches('.'));
+        }
         format!("{when} For it to wait for the client's flush() set auto_flush = false (--set auto_flush=false).")
     }
 }
@@ -61,6 +72,10 @@ mod tests {
     use crate::config::{self, CommandLine, Sources};
 
     fn lines(set: &[&str], http: Option<&str>) -> [String; 2] {
+        lines_of(set, http, false)
+    }
+
+    fn lines_of(set: &[&str], http: Option<&str>, shared: bool) -> [String; 2] {
         let set = set.iter().map(|text| (*text).to_owned()).collect();
         let sources = Sources { command_line: CommandLine { set, ..CommandLine::default() }, ..Sources::default() };
         let loaded = config::load(&sources).unwrap();
@@ -69,6 +84,7 @@ mod tests {
             http: http.map(|address| address.parse().unwrap()),
             data: "/var/lib/redkite".to_owned(),
             settings: &loaded.settings,
+            shared,
         };
         banner.lines()
     }
@@ -101,5 +117,15 @@ mod tests {
         check(&[], &["when the client calls flush()", "--set auto_flush=true", "REDKITE_AUTO_FLUSH"]);
         check(&["auto_flush=true"], &["by itself after 1000 ms or 16M", "flush_interval", "auto_flush=false"]);
         check(&["auto_flush=true", "flush_interval=0"], &["as soon as it is answered", "auto_flush=false"]);
+    }
+
+    #[test]
+    fn a_node_says_that_it_is_not_its_own_to_change() {
+        for (set, words) in
+            [(&[][..], "calls flush() on all nodes"), (&["auto_flush=true"][..], "1000 ms or 16M (auto_flush = true")]
+        {
+            let [_, line] = lines_of(set, None, true);
+            assert!(line.contains(words) && line.ends_with("was told.") && !line.contains("--set"), "{line}");
+        }
     }
 }

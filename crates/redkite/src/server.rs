@@ -120,6 +120,7 @@ impl Server {
             http: self.ports.http,
             data: self.data(),
             settings: &self.loaded.settings,
+            shared: self.loaded.role != Role::Standalone,
         };
         let [place, visibility] = banner.lines();
         let mut out = std::io::stdout().lock();
