@@ -8,12 +8,12 @@
 //! | `GET /redkite/route` | address and port of the node for the next client, which is expected to go there |
 //! | `GET /redkite/loads` | what is known of every node |
 
-use std::io;
+use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
@@ -96,13 +96,24 @@ async fn serve_clients(loaded: Loaded, metrics: PrometheusHandle) -> Result<()> 
         }
     });
     let nodes = master.nodes().len();
-    println!("Redkite {} Master listens on {listen}; it knows of {nodes} nodes.", env!("CARGO_PKG_VERSION"));
+    let mut out = std::io::stdout().lock();
+    let greeting =
+        format!("Redkite {} Master listens on {listen}; it knows of {nodes} nodes.", env!("CARGO_PKG_VERSION"));
+    if let Err(error) = writeln!(out, "{greeting}").and_then(|()| out.flush()) {
+        // Nobody reads: no reason not to serve.
+        tracing::debug!(%error, "the greeting could not be printed");
+    }
+    drop(out);
     tracing::info!(%listen, nodes, "serving");
     let allowed = AllowList::new("listen", config.ip_whitelist.clone());
     let mut guarded = Guarded { listener, allowed };
     let mut clients = JoinSet::new();
     loop {
-        let (stream, peer) = guarded.accept().await;
+        let (stream, peer) = tokio::select! {
+            accepted = guarded.accept() => accepted,
+            // By a defect only, and then another Master serves its clients better.
+            _ = tasks.join_next() => bail!("a part of the Master has ended; its log says more"),
+        };
         while clients.try_join_next().is_some() {}
         let (master, own) = (master.clone(), own.clone());
         clients.spawn(async move {
