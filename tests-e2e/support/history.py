@@ -1,6 +1,8 @@
 """What clients did and saw, with when, and whether that is possible where every flush is one atom at one moment between its
 call and its answer (S06 to S09, S12).
 
+Each block is judged by itself: that a flush which inserts one and deletes another is never seen in part is not checked.
+
 A *block* is what lies between two flushes: rows of one number in every collection, and perhaps the deletion of an older block.
 Each number is inserted by one flush and deleted by at most one.
 """

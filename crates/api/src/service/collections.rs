@@ -78,7 +78,8 @@ pub(super) async fn drop(shared: &Shared, mut call: Call<wire::DropCollectionReq
         let (Some(id), _) = database.drop_collection(&name).await? else { return Ok(success()) };
         match &mut precedence.turn {
             Some(turn) => turn.discard(id),
-            // By another connection the client may have got a session meanwhile.
+            // Only a call that did not come by a connection's line can have got a session meanwhile. What the client has
+            // unflushed on another connection fails its flush there, which says so.
             None => {
                 if let Err(error) = ingest.dropped(client, id).await {
                     tracing::debug!(%error, "operations on a dropped collection stay until they are flushed, and fail then");
