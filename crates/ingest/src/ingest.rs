@@ -154,13 +154,6 @@ impl Ingest {
         }
     }
 
-    /// After the client dropped a collection: what it had not flushed for that goes with it.
-    pub async fn dropped(self: &Arc<Self>, client: ClientId, collection: CollectionId) -> Result<()> {
-        let Some(session) = self.registry.lock().sessions.get(&client).cloned() else { return Ok(()) };
-        session.turn(self.clone()).await?.discard(collection);
-        Ok(())
-    }
-
     /// What a reader has to be told, once a collection, if it may be looking for rows it has not flushed.
     pub fn unflushed_warning(&self, client: ClientId, collection: CollectionId, name: &str) -> Option<String> {
         let session = self.registry.lock().sessions.get(&client).cloned()?;

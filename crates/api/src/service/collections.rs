@@ -68,23 +68,17 @@ fn consistency_level(level: i32) -> WireResult<i32> {
 pub(super) async fn drop(shared: &Shared, mut call: Call<wire::DropCollectionRequest>) -> WireResult<Status> {
     let precedence = shared.precedence(&mut call).await?;
     shared.check_database(&call.metadata, &call.message.db_name)?;
-    let (name, client) = (call.message.collection_name, call.client);
+    let name = call.message.collection_name;
     refuse_past(&name)?;
-    let (database, ingest) = (shared.database.clone(), shared.ingest.clone());
+    let database = shared.database.clone();
     to_the_end(async move {
         // The whole of it, and to the end: naming a part alone would take no more than that along.
         let mut precedence = precedence;
         // Dropping what is not there is success, as in Milvus.
         let (Some(id), _) = database.drop_collection(&name).await? else { return Ok(success()) };
-        match &mut precedence.turn {
-            Some(turn) => turn.discard(id),
-            // Only a call that did not come by a connection's line can have got a session meanwhile. What the client has
-            // unflushed on another connection fails its flush there, which says so.
-            None => {
-                if let Err(error) = ingest.dropped(client, id).await {
-                    tracing::debug!(%error, "operations on a dropped collection stay until they are flushed, and fail then");
-                }
-            }
+        // What the client had not flushed for it goes with it.
+        if let Some(turn) = &mut precedence.turn {
+            turn.discard(id);
         }
         Ok(success())
     })

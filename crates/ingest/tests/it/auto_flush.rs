@@ -252,7 +252,7 @@ async fn s09_a_dropped_collections_timer_publishes_nothing_of_others() {
         client.write("soon", &Write::Insert(vec![(2, 2)])).await.unwrap();
         let id = node.collection("soon").await.record().unwrap().id;
         node.drop_collection("soon").await;
-        node.ingest.dropped(client.id, id).await.unwrap();
+        node.ingest.turn(client.id).await.unwrap().discard(id);
         tokio::time::sleep(Duration::from_secs(59)).await;
         assert!(node.rows(FILMS).await.is_empty());
         tokio::time::sleep(Duration::from_secs(2)).await;
