@@ -1,8 +1,6 @@
 """What clients did and saw, with when, and whether that is possible where every flush is one atom at one moment between its
 call and its answer (S06 to S09, S12).
 
-Each block is judged by itself: that a flush which inserts one and deletes another is never seen in part is not checked.
-
 A *block* is what lies between two flushes: rows of one number in every collection, and perhaps the deletion of an older block.
 Each number is inserted by one flush and deleted by at most one.
 """
@@ -63,6 +61,8 @@ class History:
         found = []
         for block, insert in inserted.items():
             found += _problems_of(block, insert, deleted.get(block), reads)
+        for flush in deleted.values():
+            found += _torn(flush, inserted[flush.deletes], deleted.get(flush.inserts), reads)
         for read in reads:
             found += [f"{read.of} saw block {block}, which nobody inserted" for block in read.blocks - inserted.keys()]
         return found
@@ -71,10 +71,29 @@ class History:
 NEVER = float("inf")
 
 
+def _there(block: int, insert: Flush, reads: list[Read]) -> float:
+    """From when on it is there for certain: when its flush was answered, or somebody had seen it."""
+    return min([insert.end or NEVER, *(read.end for read in reads if block in read.blocks)])
+
+
+def _torn(flush: Flush, older: Flush, newer: Flush | None, reads: list[Read]) -> list[str]:
+    """Who saw half of a flush that deletes the block of `older`; `newer` is the one that deletes what it inserts, if any."""
+    found = []
+    there = _there(flush.deletes, older, reads)
+    for read in reads:
+        when = f"{read.of} at {read.start:.3f} to {read.end:.3f}"
+        pair = f"the flush that inserts {flush.inserts} and deletes {flush.deletes}"
+        if flush.inserts in read.blocks and flush.deletes in read.blocks:
+            found.append(f"{pair} was torn, both were seen: {when}")
+        neither = flush.inserts not in read.blocks and flush.deletes not in read.blocks
+        if neither and read.start > there and (newer is None or read.end < newer.start):
+            found.append(f"{pair} was torn, neither was seen: {when}")
+    return found
+
+
 def _problems_of(block: int, insert: Flush, delete: Flush | None, reads: list[Read]) -> list[str]:
     found = []
-    # From when on it is there for certain: when its flush was answered, or somebody had seen it.
-    there = min([insert.end or NEVER, *(read.end for read in reads if block in read.blocks)])
+    there = _there(block, insert, reads)
     # From when on it may be gone, and from when on it is.
     may_go = delete.start if delete else NEVER
     seen_gone = (read.end for read in reads if block not in read.blocks and read.start > there)
