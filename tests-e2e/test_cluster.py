@@ -125,6 +125,17 @@ def s34_the_first_node_says_what_is_configured_for_the_cluster(new_node, new_cli
         assert words in other.log()
 
 
+def s34_a_standalone_does_not_replace_the_configuration_of_a_cluster(new_node, new_server, etcd, storage):
+    new_node(1, settings={"ip_whitelist": ["127.0.0.1"]})
+    before = etcd.get_all()["/alice/config/c1"]
+    settings = {"user": "alice", "cluster_id": "c1", "etcd.endpoints": [etcd.endpoint]} | storage["settings"]
+    server = new_server(settings=settings, start=False)
+    server.launch()
+    assert server.wait_exit() == 1
+    assert 'cluster_id = "c1" is a cluster of nodes (/alice/c1_property' in server.log()
+    assert etcd.get_all()["/alice/config/c1"] == before
+
+
 def test_a_node_without_its_cluster_is_refused_at_once(tmp_path):
     refused = run_binary("node", "--data-dir", tmp_path, "--listen", "0.0.0.0:0", cwd=tmp_path)
     assert refused.returncode == 2

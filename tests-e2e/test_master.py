@@ -2,6 +2,7 @@
 
 import json
 import socket
+import struct
 
 import grpc
 import pytest
@@ -142,13 +143,20 @@ def s23_a_master_that_is_killed_is_replaced_by_any_other(new_node, new_master, n
 def s23_a_master_may_be_there_before_any_node(new_node, new_master, new_client):
     master = new_master(start=False)
     master.launch()
-    until("it to serve", lambda: "it knows of 0 nodes" in master.log())
+    # What is configured for the cluster is the nodes' to say.
+    until("it to wait", lambda: "waiting for the first one" in master.log())
+    with pytest.raises(OSError):
+        socket.create_connection(("127.0.0.1", master.port), timeout=10)
+    node = new_node(1, settings=QUICK)
+    master.wait_ready()
+    until("it to be met", lambda: master.live_nodes() == [1])
+    node.kill9()
+    until("it to be missed", lambda: master.live_nodes() == [])
     status, body, _ = master.get("/redkite/route", base=master.uri)
     assert (status, "no node of the cluster is alive" in body) == (503, True)
     assert master.get("/readyz")[0] == 503
-    node = new_node(1)
-    until("it to be met", lambda: master.live_nodes() == [1])
-    assert master.get("/readyz")[0] == 200
+    node.start()
+    until("it to be met again", lambda: master.live_nodes() == [1])
     name = data.create(new_client(master))
     assert new_client(node).has_collection(name)
 
@@ -166,10 +174,45 @@ def s14_the_allow_list_holds_through_the_master(new_node, new_master, new_client
         assert (b"HTTP/1.1 404" in answer(port, source)) == answered, (port, source)
 
 
-def answer(port: int, source: str) -> bytes:
+def s14_a_node_applies_its_list_to_the_address_that_a_master_tells(new_node, etcd):
+    new_node(1, settings={"ip_whitelist": ["127.0.0.7"], "http_ip_whitelist": ["127.0.0.1"]})
+    members = etcd.get_all()["/alice/c1_property"]
+    port = int(members["nodes"][0]["internal"].rsplit(":", 1)[1])
+    for source, secret, answered in [
+        ("127.0.0.7", members["secret"], True),
+        ("127.0.0.8", members["secret"], False),
+        ("127.0.0.7", "0" * 32, False),
+        ("127.0.0.7", "", False),
+    ]:
+        begin = handover(source, secret)
+        assert (b"HTTP/1.1 404" in answer(port, "127.0.0.1", begin)) == answered, (source, secret)
+    # Nor is anything else taken there but calls of the cluster.
+    assert answer(port, "127.0.0.1") == b""
+
+
+def handover(source: str, secret: str) -> bytes:
+    """What a Master's connection begins with: a PROXY v2 header, with the secret in a field of its own."""
+    addresses = socket.inet_aton(source) + socket.inet_aton("127.0.0.1") + struct.pack(">HH", 4000, 19530)
+    field = struct.pack(">BH", 0xE4, len(secret)) + secret.encode()
+    rest = addresses + field
+    return b"\r\n\r\n\0\r\nQUIT\n" + struct.pack(">BBH", 0x21, 0x11, len(rest)) + rest
+
+
+def s42_clients_are_sent_elsewhere_while_a_node_stops(new_node, new_master, new_client, new_raw):
+    nodes = {number: new_node(number, settings=QUICK) for number in (1, 2)}
+    master = new_master(settings=QUICK)
+    name = data.create(new_client(nodes[2]))
+    nodes[1].process.terminate()
+    until("it to be left out", lambda: {master.own("route")["node"] for _ in range(4)} == {2})
+    for _ in range(4):
+        assert new_raw(master.address).count(name) == 0
+    assert nodes[1].wait_exit() == 0
+
+
+def answer(port: int, source: str, begin: bytes = b"") -> bytes:
     with socket.create_connection(("127.0.0.1", port), timeout=10, source_address=(source, 0)) as connection:
         try:
-            connection.sendall(b"GET /nowhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            connection.sendall(begin + b"GET /nowhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
             return connection.recv(1 << 16)
         except ConnectionError:
             return b""

@@ -47,6 +47,7 @@ use dispatch::Dispatch;
 pub use dispatch::not_found;
 use drain::Drain;
 use incoming::Incoming;
+pub use incoming::prepare_socket;
 
 use crate::proto::milvus::milvus_service_server::{MilvusService, MilvusServiceServer};
 

@@ -42,6 +42,10 @@ const SECRET: &str = "redkite-cluster-secret";
 const ANSWER_MAX: Duration = Duration::from_secs(2);
 /// Most connections of which it is not known yet what they are for; further ones wait.
 const UNSORTED_MAX: usize = 1_024;
+/// What a connection for calls begins with.
+const HTTP2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// How often the other end of a connection for calls is asked whether it is still there, and how long it may take to answer.
+const KEEP_ALIVE: [Duration; 2] = [Duration::from_secs(10), Duration::from_secs(10)];
 /// How long a connection may take to tell.
 const SORTED_WITHIN: Duration = Duration::from_secs(5);
 /// Pause before another connection is accepted where there was no room for one.
@@ -90,8 +94,8 @@ impl member_server::Member for Answering {
 
     async fn heartbeat(&self, _: Request<HeartbeatRequest>) -> Result<Response<proto::Load>, Status> {
         let known = self.known.lock().clone().ok_or_else(not_yet)?;
-        let Load { connections, memory_bytes } = (self.load)();
-        Ok(Response::new(proto::Load { boot: known.member.boot, connections, memory_bytes }))
+        let Load { connections, memory_bytes, takes_clients } = (self.load)();
+        Ok(Response::new(proto::Load { boot: known.member.boot, connections, memory_bytes, takes_clients }))
     }
 }
 
@@ -135,10 +139,14 @@ pub async fn serve(
     let incoming = stream::unfold(incoming, async |mut incoming: mpsc::Receiver<TcpStream>| {
         incoming.recv().await.map(|stream| (Ok::<_, io::Error>(stream), incoming))
     });
+    let [keep_alive_interval, keep_alive_timeout] = KEEP_ALIVE;
+    let mut server = Server::builder()
+        .http2_keepalive_interval(Some(keep_alive_interval))
+        .http2_keepalive_timeout(Some(keep_alive_timeout));
     let accepting = accept(listener, Sorter { answering, clients, calls });
     tokio::pin!(stop);
     tokio::select! {
-        served = Server::builder().add_service(service).serve_with_incoming(incoming) => {
+        served = server.add_service(service).serve_with_incoming(incoming) => {
             if let Err(error) = served {
                 tracing::error!(%error, "the port for the other processes of the cluster has ended");
             }
@@ -192,12 +200,16 @@ impl Sorter {
     async fn sort(&self, mut stream: TcpStream) -> io::Result<()> {
         stream.set_nodelay(true)?;
         let ended = || io::Error::from(io::ErrorKind::BrokenPipe);
+        let stranger = || io::Error::new(io::ErrorKind::PermissionDenied, "it is not from this cluster");
         if !begins_with(&stream, handover::SIGNATURE).await? {
-            return self.calls.send(stream).await.map_err(|_| ended());
+            // All of it: what has begun no more than a connection would be waited for without end.
+            return match begins_with(&stream, HTTP2_PREFACE).await? {
+                true => self.calls.send(stream).await.map_err(|_| ended()),
+                false => Err(stranger()),
+            };
         }
         let mut header = vec![0; handover::FIXED_BYTES];
         stream.read_exact(&mut header).await?;
-        let stranger = || io::Error::new(io::ErrorKind::PermissionDenied, "it is not one of this cluster's Masters");
         let fixed: &[u8; handover::FIXED_BYTES] = header.as_slice().try_into().map_err(|_| stranger())?;
         let rest = handover::rest_bytes(fixed).ok_or_else(stranger)?;
         header.resize(handover::FIXED_BYTES + rest, 0);
@@ -213,6 +225,8 @@ pub(crate) fn channel(internal: &str) -> Result<Channel, tonic::transport::Error
     Ok(Endpoint::from_shared(format!("http://{internal}"))?
         .tcp_nodelay(true)
         .connect_timeout(ANSWER_MAX)
+        .http2_keep_alive_interval(KEEP_ALIVE[0])
+        .keep_alive_timeout(KEEP_ALIVE[1])
         .connect_lazy())
 }
 
@@ -220,8 +234,9 @@ pub(crate) fn channel(internal: &str) -> Result<Channel, tonic::transport::Error
 pub(crate) async fn heartbeat(channel: Channel, secret: &str) -> Result<(String, Load), Status> {
     let secret: MetadataValue<Ascii> = secret.parse().map_err(|_| Status::internal("the secret is no text"))?;
     let mut client = MemberClient::with_interceptor(channel, with_secret(secret));
-    let proto::Load { boot, connections, memory_bytes } = client.heartbeat(HeartbeatRequest {}).await?.into_inner();
-    Ok((boot, Load { connections, memory_bytes }))
+    let answer = client.heartbeat(HeartbeatRequest {}).await?.into_inner();
+    let proto::Load { boot, connections, memory_bytes, takes_clients } = answer;
+    Ok((boot, Load { connections, memory_bytes, takes_clients }))
 }
 
 fn with_secret(secret: MetadataValue<Ascii>) -> impl FnMut(Request<()>) -> Result<Request<()>, Status> {

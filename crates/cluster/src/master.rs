@@ -25,6 +25,9 @@ pub struct MasterOptions {
     pub missed_max: u32,
 }
 
+/// How long the members may take to be read, however short the pause between heartbeats is.
+const MET_WITHIN_MIN: Duration = Duration::from_millis(500);
+
 /// A Master of one cluster.
 #[derive(Debug)]
 pub struct Master {
@@ -70,6 +73,7 @@ impl Master {
 
     /// Follows the nodes until dropped.
     pub async fn run(&self) {
+        self.meet_in_time().await;
         let mut changes = None;
         let mut beat = tokio::time::interval(self.options.interval);
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
@@ -79,12 +83,26 @@ impl Master {
                 _ = beat.tick() => Whom::All,
                 () = changed(self.meta.as_ref(), &self.key, &mut changes) => Whom::New,
             };
-            // What is known of the nodes is enough to go on with while the metadata cannot be read.
-            if let Err(error) = self.meet().await {
+            match whom {
+                // Metadata that does not answer must not keep the Master from hearing who is alive.
+                Whom::All => _ = tokio::join!(self.meet_in_time(), self.hear(whom)),
+                Whom::New => {
+                    self.meet_in_time().await;
+                    self.hear(whom).await;
+                }
+            }
+            self.rounds.send_modify(|rounds| *rounds += 1);
+        }
+    }
+
+    /// What is known of the nodes is enough to go on with while the metadata cannot be read.
+    async fn meet_in_time(&self) {
+        match tokio::time::timeout(self.options.interval.max(MET_WITHIN_MIN), self.meet()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
                 tracing::warn!(%error, "the members of the cluster cannot be read; those known before are kept");
             }
-            self.hear(whom).await;
-            self.rounds.send_modify(|rounds| *rounds += 1);
+            Err(_) => tracing::warn!("the metadata does not answer; the members known before are kept"),
         }
     }
 
@@ -103,12 +121,9 @@ impl Master {
         Some(Place { member, secret: state.secret.clone(), down })
     }
 
-    /// Hears that a client could not be sent to a node.
+    /// Hears that a client could not be sent to a node. Those that are there already keep it.
     pub fn failed(&self, member: &Member) {
-        let mut state = self.state.lock();
-        if state.roster.failed(&member.boot) {
-            state.fall(&member.boot, "it cannot be connected to");
-        }
+        self.state.lock().roster.failed(&member.boot);
     }
 
     /// The nodes, and whether each is alive.
@@ -175,7 +190,7 @@ impl Master {
                 other => {
                     tracing::debug!(boot, ?other, "a node missed a heartbeat");
                     if state.roster.missed(&boot) {
-                        state.fall(&boot, "it does not answer");
+                        state.fall(&boot);
                     }
                 }
             }
@@ -184,9 +199,9 @@ impl Master {
 }
 
 impl State {
-    fn fall(&mut self, boot: &str, why: &str) {
+    fn fall(&mut self, boot: &str) {
         let node = self.roster.nodes().find(|seen| seen.member.boot == boot).map(|seen| seen.member.node);
-        tracing::warn!(?node, why, "a node is down; its clients are sent elsewhere");
+        tracing::warn!(?node, "a node does not answer and counts as down; its clients are sent elsewhere");
         if let Some(peer) = self.peers.get(boot) {
             peer.up.cancel();
         }

@@ -14,6 +14,8 @@ pub struct Load {
     pub connections: u64,
     /// Memory that no file stands behind, in bytes.
     pub memory_bytes: u64,
+    /// Whether it takes further clients: not before it serves, and not once it stops.
+    pub takes_clients: bool,
 }
 
 /// A node as a Master sees it.
@@ -27,6 +29,8 @@ pub struct Seen {
     pub missed: u32,
     /// Clients it was sent since.
     pub sent: u64,
+    /// Whether one of them could not be.
+    pub failed: bool,
 }
 
 /// The nodes of a cluster.
@@ -47,7 +51,7 @@ impl Roster {
         let mut before = std::mem::take(&mut self.nodes);
         for member in &members.nodes {
             let known = before.remove(&member.node).filter(|seen| seen.member.boot == member.boot);
-            let new = || Seen { member: member.clone(), load: None, missed: 0, sent: 0 };
+            let new = || Seen { member: member.clone(), load: None, missed: 0, sent: 0, failed: false };
             let seen = known.map_or_else(new, |seen| Seen { member: member.clone(), ..seen });
             self.nodes.insert(member.node, seen);
         }
@@ -66,7 +70,7 @@ impl Roster {
     /// A process has answered.
     pub fn heard(&mut self, boot: &str, load: Load) {
         if let Some(seen) = self.find(boot) {
-            (seen.load, seen.missed, seen.sent) = (Some(load), 0, 0);
+            (seen.load, seen.missed, seen.sent, seen.failed) = (Some(load), 0, 0, false);
         }
     }
 
@@ -78,22 +82,21 @@ impl Roster {
         seen.load.is_some() && seen.missed == missed_max
     }
 
-    /// A connection to a process failed: it is not sent another client before it has answered.
-    pub fn failed(&mut self, boot: &str) -> bool {
-        let missed_max = self.missed_max;
-        let Some(seen) = self.find(boot) else { return false };
-        let was_up = seen.load.is_some() && seen.missed < missed_max;
-        seen.missed = seen.missed.max(missed_max);
-        was_up
+    /// A client could not be sent to a process: it is not sent another one before it has answered. It does not count as down for
+    /// that, as the failure may be nobody's but the Master's.
+    pub fn failed(&mut self, boot: &str) {
+        if let Some(seen) = self.find(boot) {
+            seen.failed = true;
+        }
     }
 
-    /// Whom to send the next client to: of those that are alive the one with the fewest clients, those counted that it was sent
+    /// Whom to send the next client to: of those that are alive and take clients the one with the fewest clients, those counted that it was sent
     /// since it told; of several the one with the least memory in use.
     pub fn choose(&mut self) -> Option<Member> {
         let missed_max = self.missed_max;
-        let alive = self.nodes.values_mut().filter(|seen| seen.missed < missed_max);
+        let alive = self.nodes.values_mut().filter(|seen| seen.missed < missed_max && !seen.failed);
         let busy = alive.filter_map(|seen| {
-            let load = seen.load?;
+            let load = seen.load.filter(|load| load.takes_clients)?;
             Some(((load.connections + seen.sent, load.memory_bytes, seen.member.node), seen))
         });
         let (_, chosen) = busy.min_by_key(|(busy, _)| *busy)?;
@@ -128,7 +131,7 @@ mod tests {
     }
 
     fn load(connections: u64, memory_bytes: u64) -> Load {
-        Load { connections, memory_bytes }
+        Load { connections, memory_bytes, takes_clients: true }
     }
 
     fn chosen(roster: &mut Roster) -> Option<u32> {
@@ -162,8 +165,23 @@ mod tests {
         assert_eq!(chosen(&mut roster), None);
         roster.heard("a", load(0, 0));
         assert_eq!(chosen(&mut roster), Some(1));
-        assert!(roster.failed("a") && !roster.failed("a"));
-        assert_eq!(chosen(&mut roster), None);
+    }
+
+    #[test]
+    fn a_node_that_takes_no_clients_is_alive_all_the_same() {
+        let mut roster = Roster::new(2);
+        roster.update(&members(&[(1, "a")]));
+        let alive = |roster: &Roster| roster.nodes().filter(|seen| roster.is_alive(seen)).count();
+        roster.heard("a", Load { takes_clients: false, ..load(0, 0) });
+        assert_eq!((chosen(&mut roster), alive(&roster)), (None, 1));
+        roster.heard("a", load(0, 0));
+        assert_eq!((chosen(&mut roster), alive(&roster)), (Some(1), 1));
+        roster.failed("a");
+        assert_eq!((chosen(&mut roster), alive(&roster)), (None, 1));
+        assert!(!roster.missed("a"));
+        assert!(roster.missed("a"), "it goes down by its beats alone");
+        roster.heard("a", load(0, 0));
+        assert_eq!((chosen(&mut roster), alive(&roster)), (Some(1), 1));
     }
 
     #[test]
@@ -173,7 +191,8 @@ mod tests {
         roster.heard("a", load(7, 0));
         roster.heard("b", load(7, 0));
         roster.update(&members(&[(1, "again"), (2, "b")]));
-        assert!(!roster.missed("a") && !roster.failed("a"));
+        roster.failed("a");
+        assert!(!roster.missed("a"));
         assert_eq!(chosen(&mut roster), Some(2));
         roster.heard("again", load(0, 0));
         assert_eq!(chosen(&mut roster), Some(1));

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use crate::config::Settings;
 
 /// Why it cannot be changed here.
-const WHOLE_CLUSTER: &str = "on all nodes of the cluster, as the first of its processes was told";
+const WHOLE_CLUSTER: &str = "on all nodes of the cluster, as the first of them was told";
 
 /// What the banner tells.
 #[derive(Debug)]

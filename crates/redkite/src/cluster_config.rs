@@ -1,23 +1,26 @@
 //! The cluster's configuration in the metadata (S34). A standalone puts there what it is started with. Of several nodes the first
-//! one does; the others take it over, and refuse to start with anything else.
+//! one does; the others, and Masters, take it over and refuse to start with anything else. A key that an older version did not
+//! store is each process's own.
+
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use redkite_meta::{Compare, MetaStore, Op, Txn};
+use redkite_meta::{Compare, MetaStore, Op, Txn, versioned};
 use redkite_types::Revision;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use crate::config::Loaded;
+use crate::config::{CLUSTER_CONFIG_FORMAT, Loaded};
 
 /// Tries before giving up; each failed one means that somebody else wrote in between.
 const TRIES: u32 = 8;
+/// Pause before it is looked again whether there is a configuration.
+const WAIT_PAUSE: Duration = Duration::from_millis(500);
 
 /// What a node is to run with: the stored configuration where there is one, else its own, which is stored then.
 pub async fn take_over(meta: &dyn MetaStore, key: &str, loaded: Loaded) -> Result<Loaded> {
     for _ in 0..TRIES {
         if let Some(kv) = meta.get(key).await? {
-            let stored =
-                serde_json::from_slice(&kv.value).with_context(|| format!("{key} in the metadata is damaged"))?;
-            return Ok(loaded.with_stored(key, &stored)?);
+            return with_stored(key, &kv.value, &loaded);
         }
         let txn = Txn {
             compares: vec![Compare::absent(key)],
@@ -31,6 +34,27 @@ pub async fn take_over(meta: &dyn MetaStore, key: &str, loaded: Loaded) -> Resul
         }
     }
     bail!("the cluster's configuration {key} could not be stored; start again")
+}
+
+/// What a Master is to run with: the stored configuration, which it waits for. It is the nodes' to say.
+pub async fn wait_for(meta: &dyn MetaStore, key: &str, loaded: &Loaded) -> Result<Loaded> {
+    let mut told = false;
+    loop {
+        if let Some(kv) = meta.get(key).await? {
+            return with_stored(key, &kv.value, loaded);
+        }
+        if !told {
+            tracing::info!(key, "no node of the cluster has started yet; waiting for the first one");
+            told = true;
+        }
+        tokio::time::sleep(WAIT_PAUSE).await;
+    }
+}
+
+fn with_stored(key: &str, value: &[u8], loaded: &Loaded) -> Result<Loaded> {
+    let stored: Map<String, Value> = versioned::decode(value, CLUSTER_CONFIG_FORMAT)
+        .with_context(|| format!("{key} in the metadata cannot be used"))?;
+    Ok(loaded.with_stored(key, &stored)?)
 }
 
 /// Makes `wanted` the value of `key`. True if something had to be written.
@@ -101,7 +125,16 @@ mod tests {
         let first = take_over(&meta, key, loaded(&["auto_flush=true"])).await.unwrap();
         assert!(first.config.auto_flush);
         assert!(take_over(&meta, key, loaded(&[])).await.unwrap().config.auto_flush);
+        assert!(wait_for(&meta, key, &loaded(&[])).await.unwrap().config.auto_flush);
         let error = take_over(&meta, key, loaded(&["auto_flush=false"])).await.unwrap_err();
         assert!(error.is::<config::Problems>() && error.to_string().contains("leave it out here"), "{error}");
+        for (value, want) in
+            [("null", "invalid type"), ("[]", "invalid"), ("{}", "format"), (r#"{"format":2}"#, "has format 2")]
+        {
+            let put = Txn { then: vec![Op::put(key, value)], ..Txn::default() };
+            meta.txn(put).await.unwrap();
+            let error = format!("{:#}", take_over(&meta, key, loaded(&[])).await.unwrap_err());
+            assert!(error.contains(key) && error.contains(want), "{value}: {error}");
+        }
     }
 }

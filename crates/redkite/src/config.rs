@@ -23,7 +23,7 @@ use redkite_types::{ClusterId, NodeId, UserName};
 use serde::{Deserialize, Deserializer};
 
 pub use problem::{Origin, Problems};
-pub use settings::Settings;
+pub use settings::{CLUSTER_CONFIG_FORMAT, Settings};
 pub use sources::{CommandDefaults, CommandLine, Flag, Role, Sources};
 
 /// Everything that can be set, checked. Names and docs of the keys are in `keys`.
@@ -253,7 +253,11 @@ pub struct Loaded {
 impl Loaded {
     /// The same with what the cluster's stored configuration says; what was set here to something else is refused. `key` is
     /// where it is stored.
-    pub fn with_stored(&self, key: &str, stored: &serde_json::Value) -> Result<Self, Problems> {
+    pub fn with_stored(
+        &self,
+        key: &str,
+        stored: &serde_json::Map<String, serde_json::Value>,
+    ) -> Result<Self, Problems> {
         let mut settings = self.settings.clone();
         let problems = settings.adopt(key, stored);
         if !problems.is_empty() {

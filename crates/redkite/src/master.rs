@@ -21,11 +21,12 @@ use axum::http::{Response, StatusCode};
 use axum::routing::get;
 use axum::serve::Listener;
 use metrics_exporter_prometheus::PrometheusHandle;
+use redkite_api::server::prepare_socket;
 use redkite_cluster::{Master, MasterOptions, Place, begins_with, handover};
 use redkite_meta::keys::UserKeys;
 use redkite_types::ClusterId;
 use serde_json::json;
-use tokio::io::{AsyncWriteExt, copy_bidirectional};
+use tokio::io::{AsyncWriteExt, copy};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -42,6 +43,8 @@ const OWN: &[u8; 13] = b"GET /redkite/";
 const FIRST_BYTES_WITHIN: Duration = Duration::from_secs(30);
 /// How long a node may take to accept a connection.
 const CONNECTED_WITHIN: Duration = Duration::from_secs(2);
+/// Most clients at once; further ones are turned away. Each takes two files of the process.
+const CLIENTS_MAX: usize = 50_000;
 /// Most requests to the Master itself that wait.
 const OWN_WAITING_MAX: usize = 1_024;
 
@@ -63,7 +66,7 @@ pub fn run(loaded: Loaded) -> Result<()> {
 async fn serve_clients(loaded: Loaded, metrics: PrometheusHandle) -> Result<()> {
     let meta = metadata::connect(&loaded.config.etcd).await?;
     let keys = UserKeys::new(&loaded.config.user);
-    let loaded = cluster_config::take_over(meta.as_ref(), &keys.config(&loaded.config.cluster_id), loaded).await?;
+    let loaded = cluster_config::wait_for(meta.as_ref(), &keys.config(&loaded.config.cluster_id), &loaded).await?;
     let config = &loaded.config;
     let options = MasterOptions { interval: config.heart_beat_interval, missed_max: config.heart_beats_missed_max };
     let master = Arc::new(Master::new(meta, keys.property(&config.cluster_id), options));
@@ -115,6 +118,10 @@ async fn serve_clients(loaded: Loaded, metrics: PrometheusHandle) -> Result<()> 
             _ = tasks.join_next() => bail!("a part of the Master has ended; its log says more"),
         };
         while clients.try_join_next().is_some() {}
+        if clients.len() >= CLIENTS_MAX {
+            metrics::counter!("redkite_master_turned_away_total").increment(1);
+            continue;
+        }
         let (master, own) = (master.clone(), own.clone());
         clients.spawn(async move {
             if let Err(error) = serve_client(stream, peer, listen, &master, &own).await {
@@ -132,7 +139,7 @@ async fn serve_client(
     master: &Master,
     own: &mpsc::Sender<(TcpStream, SocketAddr)>,
 ) -> io::Result<()> {
-    stream.set_nodelay(true)?;
+    prepare_socket(&stream, peer);
     let is_own = tokio::time::timeout(FIRST_BYTES_WITHIN, begins_with(&stream, OWN)).await??;
     if is_own {
         return own.send((stream, peer)).await.map_err(|_| io::ErrorKind::BrokenPipe.into());
@@ -153,7 +160,7 @@ async fn serve_client(
     Err(io::Error::new(io::ErrorKind::NotConnected, "no node of the cluster is alive"))
 }
 
-/// Both ways, until either end or the node's is reached.
+/// Both ways, until the node has ended it or counts as down. A client that has no more to send still gets its answers.
 async fn pass_on(
     mut client: TcpStream,
     peer: SocketAddr,
@@ -161,12 +168,20 @@ async fn pass_on(
     mut node: TcpStream,
     place: &Place,
 ) -> io::Result<()> {
-    node.set_nodelay(true)?;
+    prepare_socket(&node, peer);
     let at = client.local_addr().unwrap_or(listen);
     node.write_all(&handover::header(peer, at, &place.secret)?).await?;
     metrics::counter!("redkite_master_clients_total").increment(1);
+    let (mut from_client, mut to_client) = client.split();
+    let (mut from_node, mut to_node) = node.split();
+    let asking = async {
+        copy(&mut from_client, &mut to_node).await?;
+        to_node.shutdown().await?;
+        std::future::pending::<io::Result<()>>().await
+    };
     tokio::select! {
-        passed = copy_bidirectional(&mut client, &mut node) => passed.map(|_| ()),
+        passed = copy(&mut from_node, &mut to_client) => passed.map(|_| ()),
+        failed = asking => failed,
         // The client finds out and connects again.
         () = place.down.cancelled() => Ok(()),
     }
@@ -227,6 +242,7 @@ async fn loads(State(known): State<Known>) -> Response<Body> {
             "node": seen.member.node,
             "address": format!("{}:{}", seen.member.address, seen.member.port),
             "alive": alive,
+            "takes_clients": load.takes_clients,
             "connections": load.connections,
             "memory_bytes": load.memory_bytes,
         })

@@ -30,8 +30,8 @@ pub struct Membership {
 }
 
 impl Membership {
-    /// Serves `listener` to the other processes of the cluster and joins them as `node`. `listen` is where clients connect, `load` what the
-    /// Masters are told.
+    /// Serves `listener` to the other processes of the cluster and joins them as `node`. `listen` is where clients connect,
+    /// `load` what the Masters are told.
     pub async fn join(
         config: &Config,
         node: NodeId,

@@ -11,10 +11,10 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use metrics::gauge;
 use metrics_exporter_prometheus::PrometheusHandle;
 use redkite_api::server::{Server as Listener, ServerOptions};
@@ -47,6 +47,8 @@ pub struct Server {
     membership: Option<Membership>,
     /// Clients' connections.
     connections: Arc<AtomicU64>,
+    /// Whether Masters may send it some.
+    takes_clients: Arc<AtomicBool>,
     metrics: PrometheusHandle,
     started: Instant,
 }
@@ -78,10 +80,19 @@ impl Server {
     pub async fn open(loaded: Loaded, metrics: PrometheusHandle, started: Instant) -> Result<Self> {
         let mut dir = DataDir::open(Path::new(&loaded.config.data_dir))?;
         let stores = Stores::open(&loaded.config, &dir).await?;
-        let key = UserKeys::new(&loaded.config.user).config(&loaded.config.cluster_id);
-        let connections = Arc::<AtomicU64>::default();
+        let keys = UserKeys::new(&loaded.config.user);
+        let key = keys.config(&loaded.config.cluster_id);
+        let (connections, takes_clients) = (Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default());
         let (loaded, engine, ports, membership) = match loaded.node.filter(|_| loaded.role == Role::Node) {
             None => {
+                let property = keys.property(&loaded.config.cluster_id);
+                if stores.meta.get(&property).await?.is_some() {
+                    bail!(
+                        "cluster_id = {:?} is a cluster of nodes ({property} in the metadata), whose configuration a standalone \
+                         would replace: choose another cluster_id, or run `redkite node`",
+                        loaded.config.cluster_id.as_str()
+                    );
+                }
                 cluster_config::publish(stores.meta.as_ref(), &key, &loaded.settings.of_cluster()).await?;
                 let engine = Engine::open(stores, &loaded.config, Seat::standalone(&loaded.config)).await?;
                 let ports = Ports::open(&loaded.config).await?;
@@ -93,14 +104,14 @@ impl Server {
                 // Others are told of its ports before it can serve; until it does, who connects has to wait.
                 let ports = Ports::open(config).await?;
                 let (internal, _) = bind("internal", &membership::internal_address(config)).await?;
-                let load = load(connections.clone());
+                let load = load(connections.clone(), takes_clients.clone());
                 let membership = Membership::join(config, node, &stores, ports.listen, internal, load).await?;
                 let engine = Engine::open(stores, config, membership.seat).await?;
                 (loaded, engine, ports, Some(membership))
             }
         };
         dir.announce(ports.http)?;
-        Ok(Self { loaded, dir, engine, ports, membership, connections, metrics, started })
+        Ok(Self { loaded, dir, engine, ports, membership, connections, takes_clients, metrics, started })
     }
 
     /// Where clients connect.
@@ -159,9 +170,11 @@ impl Server {
         let http = http.map(|address| address.to_string()).unwrap_or_default();
         tracing::info!(listen = %listen, http, start_ms = (start_seconds * 1e4).round() / 10.0, "serving");
         readiness.serving();
+        self.takes_clients.store(true, Ordering::Relaxed);
         let stop = async {
             stop.await;
             readiness.stopping();
+            self.takes_clients.store(false, Ordering::Relaxed);
             connections.hold();
         };
         listener.serve(port, MilvusServer::new(ingest.clone()), stop).await;
@@ -188,10 +201,11 @@ impl Server {
 }
 
 /// What a node tells Masters that it has to do.
-fn load(connections: Arc<AtomicU64>) -> impl Fn() -> Load + Send + Sync + 'static {
+fn load(connections: Arc<AtomicU64>, takes_clients: Arc<AtomicBool>) -> impl Fn() -> Load + Send + Sync + 'static {
     move || Load {
         connections: connections.load(Ordering::Relaxed),
         memory_bytes: telemetry::anonymous_bytes().unwrap_or(0),
+        takes_clients: takes_clients.load(Ordering::Relaxed),
     }
 }
 

@@ -86,16 +86,21 @@ impl Incoming {
     }
 
     fn welcome(&mut self, stream: TcpStream, peer: SocketAddr) -> ClientStream<TcpStream> {
-        // Both are improvements, not needs: a socket that refuses them is about to fail by itself.
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%peer, %error, "TCP_NODELAY could not be set");
-        }
-        if let Err(error) = SockRef::from(&stream).set_tcp_keepalive(&TCP_KEEPALIVE) {
-            tracing::debug!(%peer, %error, "TCP keep-alive could not be set");
-        }
+        prepare_socket(&stream, peer);
         let id = ConnectionId(self.next_id);
         self.next_id += 1;
         ClientStream::new(stream, ConnectionInfo { id, peer }, Arc::clone(&self.events), self.drain.cut())
+    }
+}
+
+/// Sends at once what there is to send, and has the kernel find out whether the other side is still there.
+pub fn prepare_socket(stream: &TcpStream, peer: SocketAddr) {
+    // Both are improvements, not needs: a socket that refuses them is about to fail by itself.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%peer, %error, "TCP_NODELAY could not be set");
+    }
+    if let Err(error) = SockRef::from(stream).set_tcp_keepalive(&TCP_KEEPALIVE) {
+        tracing::debug!(%peer, %error, "TCP keep-alive could not be set");
     }
 }
 

@@ -81,7 +81,7 @@ impl Settings {
     }
 
     /// Takes over the keys of the cluster from its stored configuration; returns those that are set here to something else.
-    pub fn adopt(&mut self, place: &str, stored: &serde_json::Value) -> Vec<Problem> {
+    pub fn adopt(&mut self, place: &str, stored: &Map<String, serde_json::Value>) -> Vec<Problem> {
         let mut problems = Vec::new();
         for setting in self.0.iter_mut().filter(|setting| setting.key.of_cluster) {
             let Some(value) = stored.get(setting.key.name) else { continue };
@@ -170,7 +170,7 @@ impl Settings {
 }
 
 /// Format number of the cluster's stored configuration.
-const CLUSTER_CONFIG_FORMAT: u32 = 1;
+pub const CLUSTER_CONFIG_FORMAT: u32 = 1;
 
 /// A value in TOML syntax; a secret is not shown.
 fn shown(key: &Key, value: &Value) -> String {

@@ -265,7 +265,7 @@ fn what_the_cluster_has_stored_is_taken_over_and_nothing_else_is_accepted() {
     let key = "/default/config/c1";
     let stored =
         load(&node(&[&NODE[..], &["auto_flush=true", "flush_limitition=1024K", "num_nodes=3"]].concat())).unwrap();
-    let stored = stored.settings.of_cluster();
+    let stored = stored.settings.of_cluster().as_object().unwrap().clone();
     let taken = load(&node(&NODE)).unwrap().with_stored(key, &stored).unwrap();
     assert!(taken.config.auto_flush);
     assert_eq!((taken.config.num_nodes, taken.config.flush_limit_bytes), (3, 1 << 20));
@@ -278,7 +278,7 @@ fn what_the_cluster_has_stored_is_taken_over_and_nothing_else_is_accepted() {
     for words in ["num_nodes = 4 (from --set)", "the cluster has 3 (/default/config/c1)", "num_replicas = 1"] {
         assert!(said.contains(words), "no {words} in {said}");
     }
-    let damaged = serde_json::json!({ "format": 1, "num_nodes": 0 });
+    let damaged = serde_json::json!({ "format": 1, "num_nodes": 0 }).as_object().unwrap().clone();
     let said = load(&node(&NODE)).unwrap().with_stored(key, &damaged).unwrap_err().to_string();
     assert!(said.contains("num_nodes = 0 (from the metadata, /default/config/c1)"), "{said}");
 }
