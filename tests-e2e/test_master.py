@@ -216,3 +216,84 @@ def answer(port: int, source: str, begin: bytes = b"") -> bytes:
             return connection.recv(1 << 16)
         except ConnectionError:
             return b""
+
+
+def config(master, *arguments: object):
+    command, *others = arguments
+    return run_binary("config", command, "--master", master.address, *others)
+
+
+def s34_the_configuration_of_a_cluster_changes_while_it_runs(new_node, new_master, new_client, etcd):
+    nodes = [new_node(number) for number in (1, 2)]
+    master = new_master(settings={"flush_interval": 77})
+    assert config(master, "get", "auto_flush").stdout == "false\n"
+    assert config(master, "get", "flush_interval").stdout == "1000\n"
+    clients = [new_client(node) for node in nodes]
+    name = data.create(clients[0])
+    for number, client in enumerate(clients):
+        client.insert(name, data.rows(range(5 * number, 5 * number + 5)))
+        assert data.count(client, name) == 5 * number
+        client.flush(name)
+    changed = config(master, "set", "auto_flush=true", "flush_interval=0")
+    assert changed.returncode == 0 and "auto_flush = true\n" in changed.stdout, changed
+    stored = etcd.get_all()["/alice/config/c1"]
+    assert (stored["auto_flush"], stored["flush_interval"]) == (True, 0)
+    for number, client in enumerate(clients):
+        key = iter(range(100 + 1000 * number, 1000 * (number + 1)))
+
+        def visible(client=client, key=key):
+            count = data.count(client, name)
+            client.insert(name, data.rows([next(key)]))
+            return data.count(client, name) == count + 1
+
+        until("writes to be visible at once", visible)
+    # A process that starts now has it, too.
+    late = new_client(new_node(3))
+    count = data.count(late, name)
+    late.insert(name, data.rows([9_999]))
+    assert data.count(late, name) == count + 1
+
+
+@pytest.mark.parametrize(
+    "change, problem",
+    [
+        ("num_replicas=5", "want at most num_nodes - 1 = 0"),
+        ("sync_level=1", "want at most num_replicas = 0"),
+        ("listen=127.0.0.1:1", "each process's own"),
+        ("auto_flsh=true", "did you mean auto_flush?"),
+        ("flush_interval=soon", "from redkite config set"),
+        ("auto_flush", "want key=value"),
+    ],
+)
+def s34_a_change_that_will_not_do_changes_nothing(new_node, new_master, etcd, change, problem):
+    new_node(1)
+    master = new_master()
+    before = etcd.get_all()["/alice/config/c1"]
+    refused = config(master, "set", "auto_flush=true", change)
+    assert refused.returncode == 1 and problem in refused.stderr, refused
+    assert etcd.get_all()["/alice/config/c1"] == before
+
+
+def s14_who_may_connect_changes_while_clients_are_connected(new_node, new_master, new_client, new_raw):
+    node = new_node(1, settings={"http_ip_whitelist": ["127.0.0.1"]})
+    master = new_master(settings={"http_ip_whitelist": ["127.0.0.1"]})
+    name = data.create(new_client(node))
+    kept = new_raw(master.address)
+    assert kept.count(name) == 0
+    assert answer(node.port, "127.0.0.8") and answer(master.port, "127.0.0.8")
+    assert config(master, "set", "ip_whitelist=127.0.0.1,127.0.0.7").returncode == 0
+    for server in (node, master):
+        until("strangers to be refused", lambda server=server: answer(server.port, "127.0.0.8") == b"")
+        assert answer(server.port, "127.0.0.7")
+    # Who is connected stays.
+    assert kept.count(name) == 0
+
+
+def s25_a_master_beats_as_it_is_told_while_it_runs(new_node, new_master):
+    node = new_node(1)
+    master = new_master()
+    node.pause()
+    assert config(master, "set", "master_heart_beat_interval=100", "time_out_on_heart_beat=2").returncode == 0
+    until("the node to be missed", lambda: master.live_nodes() == [])
+    node.resume()
+    until("it to be met again", lambda: master.live_nodes() == [1])

@@ -33,7 +33,7 @@ const MET_WITHIN_MIN: Duration = Duration::from_millis(500);
 pub struct Master {
     meta: Arc<dyn MetaStore>,
     key: String,
-    options: MasterOptions,
+    options: watch::Sender<MasterOptions>,
     state: Mutex<State>,
     rounds: watch::Sender<u64>,
 }
@@ -68,19 +68,30 @@ impl Master {
     pub fn new(meta: Arc<dyn MetaStore>, key: String, options: MasterOptions) -> Self {
         let roster = Roster::new(options.missed_max);
         let state = Mutex::new(State { roster, secret: String::new(), peers: HashMap::new() });
-        Self { meta, key, options, state, rounds: watch::Sender::new(0) }
+        Self { meta, key, options: watch::Sender::new(options), state, rounds: watch::Sender::new(0) }
+    }
+
+    /// Listens in another way from now on.
+    pub fn listen(&self, options: MasterOptions) {
+        self.state.lock().roster.allow(options.missed_max);
+        self.options.send_replace(options);
     }
 
     /// Follows the nodes until dropped.
     pub async fn run(&self) {
         self.meet_in_time().await;
         let mut changes = None;
-        let mut beat = tokio::time::interval(self.options.interval);
-        beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        let mut options = self.options.subscribe();
+        let mut beat = beats(options.borrow_and_update().interval);
         loop {
             // A joining node is met at once; should the watch fail, with the next beat.
             let whom = tokio::select! {
                 _ = beat.tick() => Whom::All,
+                // The sender lives as long as this.
+                _ = options.changed() => {
+                    beat = beats(options.borrow_and_update().interval);
+                    continue;
+                }
                 () = changed(self.meta.as_ref(), &self.key, &mut changes) => Whom::New,
             };
             match whom {
@@ -95,9 +106,13 @@ impl Master {
         }
     }
 
+    fn interval(&self) -> Duration {
+        self.options.borrow().interval
+    }
+
     /// What is known of the nodes is enough to go on with while the metadata cannot be read.
     async fn meet_in_time(&self) {
-        match tokio::time::timeout(self.options.interval.max(MET_WITHIN_MIN), self.meet()).await {
+        match tokio::time::timeout(self.interval().max(MET_WITHIN_MIN), self.meet()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
                 tracing::warn!(%error, "the members of the cluster cannot be read; those known before are kept");
@@ -119,6 +134,22 @@ impl Master {
         let member = state.roster.choose()?;
         let down = state.peers.get(&member.boot)?.up.clone();
         Some(Place { member, secret: state.secret.clone(), down })
+    }
+
+    /// The same; if there is nobody for the moment, waits for `patience`: one may be about to serve.
+    pub async fn choose_within(&self, patience: Duration) -> Option<Place> {
+        let mut rounds = self.rounds.subscribe();
+        let chosen = async {
+            loop {
+                rounds.mark_unchanged();
+                if let Some(place) = self.choose() {
+                    return Some(place);
+                }
+                // The sender lives as long as this.
+                rounds.changed().await.ok()?;
+            }
+        };
+        tokio::time::timeout(patience, chosen).await.ok().flatten()
     }
 
     /// Hears that a client could not be sent to a node. Those that are there already keep it.
@@ -173,10 +204,11 @@ impl Master {
             peers.retain(|boot, _| whom == Whom::All || is_new(boot));
             (state.secret.clone(), peers)
         };
+        let interval = self.interval();
         let asked = peers.into_iter().map(|(boot, peer)| {
             let secret = secret.clone();
             async move {
-                let answer = tokio::time::timeout(self.options.interval, heartbeat(peer.channel, &secret)).await;
+                let answer = tokio::time::timeout(interval, heartbeat(peer.channel, &secret)).await;
                 (boot, answer)
             }
         });
@@ -200,11 +232,10 @@ impl Master {
 
 impl State {
     fn fall(&mut self, boot: &str) {
+        let Some(peer) = self.peers.get(boot).filter(|peer| !peer.up.is_cancelled()) else { return };
+        peer.up.cancel();
         let node = self.roster.nodes().find(|seen| seen.member.boot == boot).map(|seen| seen.member.node);
         tracing::warn!(?node, "a node does not answer and counts as down; its clients are sent elsewhere");
-        if let Some(peer) = self.peers.get(boot) {
-            peer.up.cancel();
-        }
     }
 
     fn rise(&mut self, boot: &str) {
@@ -215,6 +246,13 @@ impl State {
             tracing::info!(boot, "a node that was down answers again");
         }
     }
+}
+
+/// Beats at `interval`, the first one at once.
+fn beats(interval: Duration) -> tokio::time::Interval {
+    let mut beats = tokio::time::interval(interval);
+    beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    beats
 }
 
 /// Which nodes are asked.

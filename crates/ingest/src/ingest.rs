@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use redkite_table::Database;
 use redkite_types::CollectionId;
 
@@ -27,7 +27,7 @@ const OUTCOME_PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Ingest {
     database: Arc<Database>,
-    options: IngestOptions,
+    options: RwLock<Arc<IngestOptions>>,
     registry: Mutex<Registry>,
     names: Arc<NamesInFlight>,
     groups: Arc<Groups>,
@@ -67,7 +67,7 @@ impl Ingest {
         };
         let ingest = Arc::new(Self {
             database,
-            options,
+            options: RwLock::new(Arc::new(options)),
             registry: Mutex::new(registry),
             names: Arc::default(),
             groups: Arc::default(),
@@ -83,8 +83,15 @@ impl Ingest {
     }
 
     /// What the operator set.
-    pub fn options(&self) -> &IngestOptions {
-        &self.options
+    pub fn options(&self) -> Arc<IngestOptions> {
+        self.options.read().clone()
+    }
+
+    /// Sets when data becomes visible by itself where its collection does not say, for writes from now on.
+    pub fn flush_automatically(&self, auto_flush: bool, flush_interval: Duration, flush_limit_bytes: u64) {
+        let mut options = self.options.write();
+        *options =
+            Arc::new(IngestOptions { auto_flush, flush_interval, flush_limit_bytes, ..IngestOptions::clone(&options) });
     }
 
     pub(crate) fn names(&self) -> &Arc<NamesInFlight> {
@@ -146,7 +153,7 @@ impl Ingest {
         client: ClientId,
         bytes: usize,
     ) -> impl Future<Output = Result<Turn>> + use<> {
-        let request = Buffered::within(self.options.memory_hard_bytes, self.buffered.clone(), bytes as u64);
+        let request = Buffered::within(self.options().memory_hard_bytes, self.buffered.clone(), bytes as u64);
         let ingest = self.clone();
         async move {
             let request = request?;
@@ -217,7 +224,7 @@ impl Ingest {
     }
 
     fn sweep_idle(self: Arc<Self>) {
-        let timeout = self.options.idle_timeout;
+        let timeout = self.options().idle_timeout;
         let pause = (timeout / 4).clamp(Duration::from_millis(10), SWEEP_PAUSE_MAX);
         let ingest = Arc::downgrade(&self);
         tokio::spawn(async move {

@@ -349,7 +349,7 @@ impl Turn {
     /// Adds an operation, and flushes where automatic flushing asks for it. The operation is in the session when this
     /// succeeds and is not when it fails.
     pub async fn submit(mut self, op: BlockOp) -> Result<WriteReport> {
-        let policy = Policy::of(&op.record, self.ingest.options());
+        let policy = Policy::of(&op.record, &self.ingest.options());
         self.make_room(&op).await?;
         self.state.block.push(op);
         self.state.policy.join(policy);
@@ -378,7 +378,8 @@ impl Turn {
 
     /// Refuses what would exceed the hard limit; uploads early what exceeds the soft one.
     async fn make_room(&mut self, op: &BlockOp) -> Result<()> {
-        let (soft, hard) = (self.ingest.options().memory_soft_bytes, self.ingest.options().memory_hard_bytes);
+        let options = self.ingest.options();
+        let (soft, hard) = (options.memory_soft_bytes, options.memory_hard_bytes);
         let bytes = op.bytes();
         if self.state.block.bytes() + bytes > soft && !self.state.block.is_empty() {
             self.upload_early().await;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use axum::extract::connect_info::Connected;
 use axum::serve::{IncomingStream, Listener};
 use ipnet::IpNet;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use redkite_api::server::AcceptPolicy;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -24,7 +24,7 @@ struct Inner {
     /// The setting that names the port, for the log.
     port: &'static str,
     /// Everybody, if there are none.
-    networks: Vec<IpNet>,
+    networks: RwLock<Vec<IpNet>>,
     refusals: Mutex<Refusals>,
 }
 
@@ -50,7 +50,12 @@ impl Refusals {
 impl AllowList {
     /// Of the port that the setting `port` names; no networks: everybody.
     pub fn new(port: &'static str, networks: Vec<IpNet>) -> Self {
-        Self(Arc::new(Inner { port, networks, refusals: Mutex::default() }))
+        Self(Arc::new(Inner { port, networks: RwLock::new(networks), refusals: Mutex::default() }))
+    }
+
+    /// From now on only these networks may connect. Who is connected stays.
+    pub fn replace(&self, networks: Vec<IpNet>) {
+        *self.0.networks.write() = networks;
     }
 }
 
@@ -58,7 +63,10 @@ impl AcceptPolicy for AllowList {
     fn admits(&self, peer: IpAddr) -> bool {
         let Inner { port, networks, refusals } = &*self.0;
         let peer = peer.to_canonical();
-        let admitted = networks.is_empty() || networks.iter().any(|network| network.contains(&peer));
+        let admitted = {
+            let networks = networks.read();
+            networks.is_empty() || networks.iter().any(|network| network.contains(&peer))
+        };
         if !admitted {
             metrics::counter!("redkite_connections_refused_total", "port" => *port).increment(1);
             let to_log = refusals.lock().add(Instant::now());
@@ -122,6 +130,15 @@ mod tests {
             assert!(!admits(&list, peer), "{peer}");
             assert!(admits(&AllowList::new("listen", Vec::new()), peer), "{peer}");
         }
+    }
+
+    #[test]
+    fn a_list_can_be_replaced() {
+        let list = AllowList::new("listen", Vec::new());
+        let here = "127.0.0.1".parse().unwrap();
+        assert!(list.admits(here));
+        list.clone().replace(vec!["10.0.0.0/8".parse().unwrap()]);
+        assert!(!list.admits(here));
     }
 
     #[test]

@@ -11,12 +11,18 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The body of the answer to `method` on `path` from the server at `http`, which may think about it for `patience`.
 pub fn ask(http: SocketAddr, method: &str, path: &str, patience: Duration) -> Result<String> {
+    ask_with(http, method, path, "", patience)
+}
+
+/// The same for a request with a body.
+pub fn ask_with(http: SocketAddr, method: &str, path: &str, body: &str, patience: Duration) -> Result<String> {
     let address = reachable(http);
     let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
     stream.set_read_timeout(Some(patience))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
     // HTTP/1.0 keeps the body unchunked and ends it with the connection.
-    write!(stream, "{method} {path} HTTP/1.0\r\nHost: {address}\r\nContent-Length: 0\r\n\r\n")?;
+    let length = body.len();
+    write!(stream, "{method} {path} HTTP/1.0\r\nHost: {address}\r\nContent-Length: {length}\r\n\r\n{body}")?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
     parse(&answer)
@@ -38,7 +44,9 @@ fn parse(answer: &[u8]) -> Result<String> {
     let mut head = head.lines();
     let status = head.next().and_then(|line| line.split(' ').nth(1)).unwrap_or_default();
     if status != "200" {
-        bail!("it answered {status}: {}", body.trim());
+        let told: Option<serde_json::Value> = serde_json::from_str(body).ok();
+        let reason = told.as_ref().and_then(|told| told["error"].as_str()).unwrap_or(body.trim());
+        bail!("it answered {status}: {reason}");
     }
     let length = head.find_map(|line| {
         let (name, value) = line.split_once(':')?;
@@ -63,7 +71,7 @@ mod tests {
         };
         check("HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\r\n{}\n", Ok("{}\n"));
         check("HTTP/1.0 200 OK\r\ncontent-length: 3\r\n\r\n{}", Err("cut off"));
-        check("HTTP/1.0 403 Forbidden\r\n\r\n{\"error\":\"no\"}", Err("403: {\"error\":\"no\"}"));
+        check("HTTP/1.0 403 Forbidden\r\n\r\n{\"error\":\"no\"}", Err("403: no"));
         check("SSH-2.0", Err("no HTTP"));
     }
 

@@ -60,6 +60,13 @@ const NODE_DATA_DIR: &str =
     "Directory of what this node keeps on disk, its lock and copies of files [default: ./redkite-node]";
 const NODE_HTTP: &str = "Where /healthz, /readyz and /metrics are [default: nowhere]";
 
+const CONFIG_EXAMPLES: &str = "\
+What is stored for the cluster overrules what its processes are started with.
+
+Examples:
+  redkite config set auto_flush=true flush_interval=200 --master db-master:19530
+  redkite config set ip_whitelist=10.0.0.0/8,::1";
+
 const DUMP_EXAMPLES: &str = "\
 Prints one line a key: {\"key\":...,\"value\":...,\"create_revision\":...,\"mod_revision\":...}. If a server is using the data
 directory, that server is asked over its --http port.
@@ -126,6 +133,9 @@ pub enum Command {
     /// Ask a running server to merge, to give space back, or what fragments it has
     #[command(subcommand)]
     Admin(AdminCommand),
+    /// Look at the configuration of a cluster, or change it while it runs
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Ask a Master which nodes there are, which are alive, and how busy
     Status(StatusArgs),
     /// Print the version
@@ -173,6 +183,29 @@ pub enum AdminCommand {
         /// Only of this collection
         #[arg(long, value_name = "C")]
         collection: Option<String>,
+    },
+}
+
+/// What to do with the configuration of a cluster.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Print what is in force, as TOML
+    Get {
+        /// Of which cluster, and how to print.
+        #[command(flatten)]
+        args: StatusArgs,
+        /// Only the value of this key
+        key: Option<String>,
+    },
+    /// Change it in all processes of the cluster, which go on running
+    #[command(after_help = CONFIG_EXAMPLES)]
+    Set {
+        /// Of which cluster, and how to print.
+        #[command(flatten)]
+        args: StatusArgs,
+        /// What to change; all of it or, if something is wrong with it, nothing
+        #[arg(required = true, value_name = "KEY=VALUE")]
+        changes: Vec<String>,
     },
 }
 

@@ -22,8 +22,11 @@ use ipnet::IpNet;
 use redkite_types::{ClusterId, NodeId, UserName};
 use serde::{Deserialize, Deserializer};
 
+use problem::Problem;
 pub use problem::{Origin, Problems};
+use settings::Adopted;
 pub use settings::{CLUSTER_CONFIG_FORMAT, Settings};
+use sources::Assignment;
 pub use sources::{CommandDefaults, CommandLine, Flag, Role, Sources};
 
 /// Everything that can be set, checked. Names and docs of the keys are in `keys`.
@@ -251,15 +254,36 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// The same with what the cluster's stored configuration says; what was set here to something else is refused. `key` is
-    /// where it is stored.
+    /// The same with what the cluster's stored configuration says, which overrules what was set here; and, for people, what
+    /// that was. `key` is where it is stored.
     pub fn with_stored(
         &self,
         key: &str,
         stored: &serde_json::Map<String, serde_json::Value>,
-    ) -> Result<Self, Problems> {
+    ) -> Result<(Self, Vec<String>), Problems> {
         let mut settings = self.settings.clone();
-        let problems = settings.adopt(key, stored);
+        let Adopted { problems, overruled } = settings.adopt(key, stored);
+        if !problems.is_empty() {
+            return Err(Problems(problems));
+        }
+        Ok((checked(settings, self.role, self.node)?, overruled))
+    }
+
+    /// The same with changes of keys of the cluster, each `key=value`.
+    pub fn changed(&self, changes: &[String]) -> Result<Self, Problems> {
+        let mut problems = Vec::new();
+        let mut assignments = Vec::new();
+        for text in changes {
+            match Assignment::parse(text, Origin::Change) {
+                Ok(Assignment { key: Some(key), .. }) if !key.of_cluster => {
+                    problems.push(Problem::NotOfCluster { key: key.name });
+                }
+                Ok(assignment) => assignments.push(assignment),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        let mut settings = self.settings.clone();
+        problems.extend(settings.apply(assignments));
         if !problems.is_empty() {
             return Err(Problems(problems));
         }

@@ -1,7 +1,7 @@
 //! The `redkite` program: reads the command line and the configuration, puts the parts together, runs them.
 //!
 //! - `cli`, `config`: what was asked for; everything is checked before anything is opened.
-//! - `serve` (standalone and node), `master`, `demo`, `meta_dump`, `admin`, `status`: one file a command; `ask`: asking a server over HTTP.
+//! - `serve` (standalone and node), `master`, `demo`, `meta_dump`, `admin`, `status`, `config_command`: one file a command; `ask`: asking a server over HTTP.
 //! - `server`: a serving process from start to end; `engine`: the parts of a node; `membership`: its place in a cluster;
 //!   `data_dir`: its directory; `metadata`, `cluster_config`: what it finds in the metadata.
 //! - `allow_list`: who may connect. `memory`: how the process holds memory. `http`, `metrics`, `telemetry`, `banner`: what operators see.
@@ -15,6 +15,7 @@ mod banner;
 mod cli;
 mod cluster_config;
 mod config;
+mod config_command;
 mod data_dir;
 mod demo;
 mod engine;
@@ -70,6 +71,7 @@ fn run(cli: Cli, started: Instant) -> Result<()> {
         Command::Demo { config, exit } => demo::run(config, exit, started),
         Command::Meta(MetaCommand::Dump { config }) => meta_dump::run(&config::load(&config.sources())?),
         Command::Admin(command) => admin::run(command),
+        Command::Config(command) => config_command::run(command),
         Command::Status(args) => status::run(&args),
         Command::Version => {
             println!("redkite {}", env!("CARGO_PKG_VERSION"));

@@ -1,12 +1,14 @@
 //! `redkite master`: sends the clients of a cluster to its nodes (S23 to S25).
 //!
 //! What a client sends is passed on, byte by byte, over one connection to the node that was chosen for it, so that a session still
-//! is one connection and the order of its calls is what it was. Two paths are the Master's own, by HTTP/1 on the same port:
+//! is one connection and the order of its calls is what it was. These paths are the Master's own, by HTTP/1 on the same port:
 //!
 //! | path | answers |
 //! |---|---|
 //! | `GET /redkite/route` | address and port of the node for the next client, which is expected to go there |
 //! | `GET /redkite/loads` | what is known of every node |
+//! | `GET /redkite/config` | the configuration of the cluster |
+//! | `PUT /redkite/config` | the same after the changes in the body, a JSON array of `"key=value"` |
 
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
@@ -15,14 +17,15 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use axum::Router;
-use axum::body::Body;
-use axum::extract::State;
+use axum::body::{Body, Bytes};
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{Response, StatusCode};
 use axum::routing::get;
 use axum::serve::Listener;
 use metrics_exporter_prometheus::PrometheusHandle;
 use redkite_api::server::prepare_socket;
 use redkite_cluster::{Master, MasterOptions, Place, begins_with, handover};
+use redkite_meta::MetaStore;
 use redkite_meta::keys::UserKeys;
 use redkite_types::ClusterId;
 use serde_json::json;
@@ -32,19 +35,23 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::allow_list::{AllowList, Guarded};
-use crate::config::Loaded;
+use crate::config::{Config, Loaded, Problems};
 use crate::http::{JSON, PROMETHEUS, TEXT, answer};
 use crate::shutdown::Signals;
 use crate::{cluster_config, metadata, metrics as telemetry, serve, server};
 
-/// What the paths of the Master's own begin with.
-const OWN: &[u8; 13] = b"GET /redkite/";
+/// What requests for the paths of the Master's own begin with.
+const OWN: [&[u8; 13]; 2] = [b"GET /redkite/", b"PUT /redkite/"];
 /// How long a client may take to send as many bytes.
 const FIRST_BYTES_WITHIN: Duration = Duration::from_secs(30);
+/// How long a client waits for a node that takes it, if there is none for the moment.
+const CHOSEN_WITHIN: Duration = Duration::from_secs(5);
 /// How long a node may take to accept a connection.
 const CONNECTED_WITHIN: Duration = Duration::from_secs(2);
 /// Most clients at once; further ones are turned away. Each takes two files of the process.
 const CLIENTS_MAX: usize = 50_000;
+/// Most bytes of changes of the configuration.
+const CHANGES_BYTES_MAX: usize = 1 << 20;
 /// Most requests to the Master itself that wait.
 const OWN_WAITING_MAX: usize = 1_024;
 
@@ -66,10 +73,12 @@ pub fn run(loaded: Loaded) -> Result<()> {
 async fn serve_clients(loaded: Loaded, metrics: PrometheusHandle) -> Result<()> {
     let meta = metadata::connect(&loaded.config.etcd).await?;
     let keys = UserKeys::new(&loaded.config.user);
-    let loaded = cluster_config::wait_for(meta.as_ref(), &keys.config(&loaded.config.cluster_id), &loaded).await?;
+    let config_key = keys.config(&loaded.config.cluster_id);
+    let loaded = cluster_config::wait_for(meta.as_ref(), &config_key, &loaded).await?;
     let config = &loaded.config;
-    let options = MasterOptions { interval: config.heart_beat_interval, missed_max: config.heart_beats_missed_max };
-    let master = Arc::new(Master::new(meta, keys.property(&config.cluster_id), options));
+    let master = Arc::new(Master::new(meta.clone(), keys.property(&config.cluster_id), options(config)));
+    let to_operators = AllowList::new("http", config.http_networks().to_vec());
+    let to_clients = AllowList::new("listen", config.ip_whitelist.clone());
     let mut tasks = JoinSet::new();
     tasks.spawn({
         let master = master.clone();
@@ -81,7 +90,7 @@ async fn serve_clients(loaded: Loaded, metrics: PrometheusHandle) -> Result<()> 
     let _upkeep = telemetry::keep_up(metrics.clone());
     if !config.http.is_empty() {
         let (listener, _) = server::bind("http", &config.http).await?;
-        let allowed = AllowList::new("http", config.http_networks().to_vec());
+        let allowed = to_operators.clone();
         let router = operators(master.clone(), metrics);
         tasks.spawn(async move {
             if let Err(error) = axum::serve(Guarded { listener, allowed }, router).await {
@@ -91,11 +100,23 @@ async fn serve_clients(loaded: Loaded, metrics: PrometheusHandle) -> Result<()> 
     }
     let (own, requests) = mpsc::channel(OWN_WAITING_MAX);
     tasks.spawn({
-        let router = own_paths(Known { master: master.clone(), cluster: config.cluster_id.clone() });
+        let stored = Stored { meta: meta.clone(), key: config_key.clone(), loaded: loaded.clone() };
+        let router = own_paths(Known { master: master.clone(), cluster: config.cluster_id.clone(), stored });
         async move {
             if let Err(error) = axum::serve(Handed { requests, listen }, router).await {
                 tracing::error!(%error, "routes are no longer told");
             }
+        }
+    });
+    tasks.spawn({
+        let (master, to_clients, loaded) = (master.clone(), to_clients.clone(), loaded.clone());
+        async move {
+            let apply = |config: &Config| {
+                master.listen(options(config));
+                to_clients.replace(config.ip_whitelist.clone());
+                to_operators.replace(config.http_networks().to_vec());
+            };
+            cluster_config::follow(meta.as_ref(), &config_key, &loaded, apply).await;
         }
     });
     let nodes = master.nodes().len();
@@ -108,8 +129,7 @@ async fn serve_clients(loaded: Loaded, metrics: PrometheusHandle) -> Result<()> 
     }
     drop(out);
     tracing::info!(%listen, nodes, "serving");
-    let allowed = AllowList::new("listen", config.ip_whitelist.clone());
-    let mut guarded = Guarded { listener, allowed };
+    let mut guarded = Guarded { listener, allowed: to_clients };
     let mut clients = JoinSet::new();
     loop {
         let (stream, peer) = tokio::select! {
@@ -131,6 +151,10 @@ async fn serve_clients(loaded: Loaded, metrics: PrometheusHandle) -> Result<()> 
     }
 }
 
+fn options(config: &Config) -> MasterOptions {
+    MasterOptions { interval: config.heart_beat_interval, missed_max: config.heart_beats_missed_max }
+}
+
 /// Passes a connection on to the Master's own paths, or to a node.
 async fn serve_client(
     stream: TcpStream,
@@ -140,14 +164,14 @@ async fn serve_client(
     own: &mpsc::Sender<(TcpStream, SocketAddr)>,
 ) -> io::Result<()> {
     prepare_socket(&stream, peer);
-    let is_own = tokio::time::timeout(FIRST_BYTES_WITHIN, begins_with(&stream, OWN)).await??;
+    let is_own = tokio::time::timeout(FIRST_BYTES_WITHIN, is_own(&stream)).await??;
     if is_own {
         return own.send((stream, peer)).await.map_err(|_| io::ErrorKind::BrokenPipe.into());
     }
     // As many as there are may be about to be found dead.
     let tries = master.nodes().len().max(1);
     for _ in 0..tries {
-        let Some(place) = master.choose() else { break };
+        let Some(place) = master.choose_within(CHOSEN_WITHIN).await else { break };
         match tokio::time::timeout(CONNECTED_WITHIN, TcpStream::connect(&place.member.internal)).await {
             Ok(Ok(node)) => return pass_on(stream, peer, listen, node, &place).await,
             failed => {
@@ -158,6 +182,15 @@ async fn serve_client(
     }
     metrics::counter!("redkite_master_turned_away_total").increment(1);
     Err(io::Error::new(io::ErrorKind::NotConnected, "no node of the cluster is alive"))
+}
+
+async fn is_own(stream: &TcpStream) -> io::Result<bool> {
+    for begin in OWN {
+        if begins_with(stream, begin).await? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Both ways, until the node has ended it or counts as down. A client that has no more to send still gets its answers.
@@ -214,13 +247,26 @@ impl Listener for Handed {
 struct Known {
     master: Arc<Master>,
     cluster: ClusterId,
+    stored: Stored,
+}
+
+/// Where the configuration of the cluster is, and with what it is checked.
+#[derive(Debug, Clone)]
+struct Stored {
+    meta: Arc<dyn MetaStore>,
+    key: String,
+    loaded: Loaded,
 }
 
 fn own_paths(known: Known) -> Router {
     Router::new()
         .route("/redkite/route", get(route))
         .route("/redkite/loads", get(loads))
-        .fallback(async || failure(StatusCode::NOT_FOUND, "there are /redkite/route and /redkite/loads"))
+        .route("/redkite/config", get(configured).put(configure))
+        .layer(DefaultBodyLimit::max(CHANGES_BYTES_MAX))
+        .fallback(async || {
+            failure(StatusCode::NOT_FOUND, "there are /redkite/route, /redkite/loads and /redkite/config")
+        })
         .with_state(known)
 }
 
@@ -231,6 +277,32 @@ async fn route(State(known): State<Known>) -> Response<Body> {
             answer(StatusCode::OK, JSON, told.to_string())
         }
         None => failure(StatusCode::SERVICE_UNAVAILABLE, "no node of the cluster is alive"),
+    }
+}
+
+async fn configured(State(known): State<Known>) -> Response<Body> {
+    let Stored { meta, key, .. } = &known.stored;
+    told(cluster_config::get(meta.as_ref(), key).await)
+}
+
+/// By a method that a browser does not send for another site's page.
+async fn configure(State(known): State<Known>, body: Bytes) -> Response<Body> {
+    let Stored { meta, key, loaded } = &known.stored;
+    let changes: Vec<String> = match serde_json::from_slice(&body) {
+        Ok(changes) => changes,
+        Err(error) => {
+            let reason = format!("want a JSON array such as [\"auto_flush=true\"]: {error}");
+            return failure(StatusCode::BAD_REQUEST, &reason);
+        }
+    };
+    told(cluster_config::change(meta.as_ref(), key, loaded, &changes).await)
+}
+
+fn told(config: Result<serde_json::Map<String, serde_json::Value>>) -> Response<Body> {
+    match config {
+        Ok(config) => answer(StatusCode::OK, JSON, json!(config).to_string()),
+        Err(error) if error.is::<Problems>() => failure(StatusCode::BAD_REQUEST, &error.to_string()),
+        Err(error) => failure(StatusCode::SERVICE_UNAVAILABLE, &format!("{error:#}")),
     }
 }
 

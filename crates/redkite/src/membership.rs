@@ -24,6 +24,8 @@ const HANDED_OVER_MAX: usize = 1_024;
 pub struct Membership {
     /// As which it did.
     pub seat: Seat,
+    /// How many nodes the cluster has with it.
+    pub nodes: u64,
     clients: Option<mpsc::Receiver<internal::Forwarded>>,
     stop: CancellationToken,
     serving: JoinHandle<()>,
@@ -69,7 +71,8 @@ impl Membership {
         let (members, member) = join(joining, &Network, &answering).await?;
         let incarnation = member.incarnation;
         tracing::info!(%node, %incarnation, internal, advertised, nodes = members.nodes.len(), "joined the cluster");
-        Ok(Self { seat: Seat { node, incarnation }, clients: Some(clients), stop, serving })
+        let nodes = members.nodes.len() as u64;
+        Ok(Self { seat: Seat { node, incarnation }, nodes, clients: Some(clients), stop, serving })
     }
 
     /// The clients' connections that Masters hand over, to whoever asks first.

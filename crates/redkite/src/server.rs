@@ -106,6 +106,7 @@ impl Server {
                 let (internal, _) = bind("internal", &membership::internal_address(config)).await?;
                 let load = load(connections.clone(), takes_clients.clone());
                 let membership = Membership::join(config, node, &stores, ports.listen, internal, load).await?;
+                cluster_config::raise_nodes(stores.meta.as_ref(), &key, membership.nodes).await?;
                 let engine = Engine::open(stores, config, membership.seat).await?;
                 (loaded, engine, ports, Some(membership))
             }
@@ -146,9 +147,11 @@ impl Server {
         let readiness = Arc::new(Readiness::default());
         let upkeep = telemetry::keep_up(self.metrics.clone());
         let Ports { listener: port, listen, http_listener, http } = self.ports;
+        let to_operators = AllowList::new("http", self.loaded.config.http_networks().to_vec());
+        let to_clients = AllowList::new("listen", self.loaded.config.ip_whitelist.clone());
         let operators = http_listener.map(|listener| {
             let engine = self.engine.clone();
-            let allowed = AllowList::new("http", self.loaded.config.http_networks().to_vec());
+            let allowed = to_operators.clone();
             http::serve(
                 Guarded { listener, allowed },
                 Operators { readiness: readiness.clone(), engine, metrics: self.metrics.clone() },
@@ -164,7 +167,20 @@ impl Server {
         let connections = Arc::new(Connections::new(SessionEvents(ingest.clone()), self.connections));
         listener.forwarded = self.membership.as_mut().and_then(Membership::clients);
         listener.events = connections.clone();
-        listener.accept = Arc::new(AllowList::new("listen", self.loaded.config.ip_whitelist.clone()));
+        listener.accept = Arc::new(to_clients.clone());
+        let following = self.membership.is_some().then(|| {
+            let (meta, loaded, ingest) = (self.engine.meta.clone(), self.loaded.clone(), ingest.clone());
+            tokio::spawn(async move {
+                let key = UserKeys::new(&loaded.config.user).config(&loaded.config.cluster_id);
+                let apply = |config: &Config| {
+                    to_clients.replace(config.ip_whitelist.clone());
+                    to_operators.replace(config.http_networks().to_vec());
+                    let interval = Duration::from_millis(config.flush_interval_ms.into());
+                    ingest.flush_automatically(config.auto_flush, interval, config.flush_limit_bytes);
+                };
+                cluster_config::follow(meta.as_ref(), &key, &loaded, apply).await;
+            })
+        });
         let start_seconds = self.started.elapsed().as_secs_f64();
         gauge!("redkite_start_seconds").set(start_seconds);
         let http = http.map(|address| address.to_string()).unwrap_or_default();
@@ -187,7 +203,7 @@ impl Server {
         self.engine.maintenance.stop().await;
         connections.release();
         drop((connections, ingest));
-        for task in [Some(upkeep), operators].into_iter().flatten() {
+        for task in [Some(upkeep), operators, following].into_iter().flatten() {
             task.abort();
             // Ended or cut off: either way it no longer holds anything.
             _ = task.await;

@@ -115,7 +115,7 @@ impl Turn {
     /// After operations were taken out of the block: what they asked of automatic flushing goes with them.
     pub(super) fn relax_policy(&mut self) {
         let (state, options) = (&mut *self.state, self.ingest.options());
-        state.policy.leave(state.block.ops().iter().map(|op| Policy::of(&op.record, options)));
+        state.policy.leave(state.block.ops().iter().map(|op| Policy::of(&op.record, &options)));
         if let Some(since) = self.state.policy.since {
             self.arm_timer(since);
         }

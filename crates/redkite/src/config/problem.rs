@@ -20,6 +20,8 @@ pub enum Origin {
     Set,
     /// A flag that stands for a key.
     Flag(&'static str),
+    /// `redkite config set`.
+    Change,
     /// The cluster's configuration, at this key of the metadata.
     Stored(String),
 }
@@ -33,6 +35,7 @@ impl fmt::Display for Origin {
             Origin::Variable(name) => write!(f, "from environment variable {name}"),
             Origin::Set => f.write_str("from --set"),
             Origin::Flag(flag) => write!(f, "from {flag}"),
+            Origin::Change => f.write_str("from redkite config set"),
             Origin::Stored(key) => write!(f, "from the metadata, {key}"),
         }
     }
@@ -71,11 +74,19 @@ pub enum Problem {
         /// Where.
         origin: Origin,
     },
-    /// An argument of `--set` without `=`.
-    #[error("--set {text:?} is not valid: want key=value such as auto_flush=true")]
+    /// The key is each process's own.
+    #[error("{key} is not the cluster's but each process's own: set it where that process is started")]
+    NotOfCluster {
+        /// The key.
+        key: &'static str,
+    },
+    /// An assignment without `=`.
+    #[error("{text:?} ({origin}) is not valid: want key=value such as auto_flush=true")]
     NotAnAssignment {
         /// What was given.
         text: String,
+        /// Where.
+        origin: Origin,
     },
     /// The file cannot be read.
     #[error("the configuration file {} cannot be read: {source}", .path.display())]

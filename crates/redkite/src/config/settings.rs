@@ -80,9 +80,10 @@ impl Settings {
         problems
     }
 
-    /// Takes over the keys of the cluster from its stored configuration; returns those that are set here to something else.
-    pub fn adopt(&mut self, place: &str, stored: &Map<String, serde_json::Value>) -> Vec<Problem> {
-        let mut problems = Vec::new();
+    /// Takes over the keys of the cluster from its stored configuration, whatever is set here; what is wrong with them changes
+    /// nothing.
+    pub fn adopt(&mut self, place: &str, stored: &Map<String, serde_json::Value>) -> Adopted {
+        let mut adopted = Adopted::default();
         for setting in self.0.iter_mut().filter(|setting| setting.key.of_cluster) {
             let Some(value) = stored.get(setting.key.name) else { continue };
             let reading = Value::deserialize(value.clone()).map_err(|error| error.to_string());
@@ -91,26 +92,23 @@ impl Settings {
                 Err(reason) => {
                     let origin = Origin::Stored(place.to_owned());
                     let (key, value) = (setting.key.name.to_owned(), value.to_string());
-                    problems.push(Problem::BadValue { key, value, origin, reason });
+                    adopted.problems.push(Problem::BadValue { key, value, origin, reason });
                     continue;
                 }
             };
-            let is_set_here = !matches!(setting.origin, Origin::Default | Origin::Command(_));
+            let is_set_here = !matches!(setting.origin, Origin::Default | Origin::Command(_) | Origin::Stored(_));
             if is_set_here && reading.plain != setting.reading.plain {
-                problems.push(Problem::BadValue {
-                    key: setting.key.name.to_owned(),
-                    value: shown(setting.key, &setting.reading.shown),
-                    origin: setting.origin.clone(),
-                    reason: format!(
-                        "the cluster has {} ({place}), and all its nodes have the same; leave it out here",
-                        shown(setting.key, &reading.shown)
-                    ),
-                });
-            } else if !is_set_here {
-                (setting.reading, setting.origin) = (reading, Origin::Stored(place.to_owned()));
+                adopted.overruled.push(format!(
+                    "{setting:?} is not in force: the cluster has {} ({place}); leave it out here, or change it for all \
+                     with: redkite config set {}={}",
+                    shown(setting.key, &reading.shown),
+                    setting.key.name,
+                    bare(&setting.reading.shown),
+                ));
             }
+            (setting.reading, setting.origin) = (reading, Origin::Stored(place.to_owned()));
         }
-        problems
+        adopted
     }
 
     /// The value of a key that is text, as the program uses it.
@@ -167,6 +165,20 @@ impl Settings {
         }
         Value::Table(table).try_into().map_err(|error| Problem::Defect { detail: error.to_string() })
     }
+}
+
+/// What came of taking over the cluster's stored configuration.
+#[derive(Debug, Default)]
+pub struct Adopted {
+    /// What is wrong with it.
+    pub problems: Vec<Problem>,
+    /// For people: what is set here and not in force for that.
+    pub overruled: Vec<String>,
+}
+
+/// A value as it is written on a command line.
+fn bare(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 /// Format number of the cluster's stored configuration.

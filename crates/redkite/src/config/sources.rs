@@ -95,6 +95,14 @@ impl Assignment {
     fn new(name: &str, value: Given, origin: Origin) -> Self {
         Self { name: name.to_owned(), key: keys::find(name), value, origin }
     }
+
+    /// From `key=value`.
+    pub fn parse(text: &str, origin: Origin) -> Result<Self, Problem> {
+        let Some((name, value)) = text.split_once('=') else {
+            return Err(Problem::NotAnAssignment { text: text.to_owned(), origin });
+        };
+        Ok(Self::new(name.trim(), Given::Text(value.trim().to_owned()), origin))
+    }
 }
 
 impl Sources {
@@ -116,11 +124,9 @@ impl Sources {
         }
         assignments.extend(from_environment(&self.environment));
         for text in &self.command_line.set {
-            match text.split_once('=') {
-                Some((name, value)) => {
-                    assignments.push(Assignment::new(name.trim(), Given::Text(value.trim().to_owned()), Origin::Set));
-                }
-                None => problems.push(Problem::NotAnAssignment { text: text.clone() }),
+            match Assignment::parse(text, Origin::Set) {
+                Ok(assignment) => assignments.push(assignment),
+                Err(problem) => problems.push(problem),
             }
         }
         let flags = self.command_line.flags.iter();

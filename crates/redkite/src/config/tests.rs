@@ -150,7 +150,7 @@ fn what_is_refused_names_key_value_origin_and_what_would_do() {
     check("user=a/b", "user = \"a/b\"");
     check("cluster_id=data", "cluster_id = \"data\"");
     check("log=blah", "log = \"blah\" (from --set) is not valid: want a log filter such as \"info\"");
-    check("nonsense", "--set \"nonsense\" is not valid: want key=value");
+    check("nonsense", "\"nonsense\" (from --set) is not valid: want key=value");
 }
 
 #[test]
@@ -261,26 +261,54 @@ fn a_node_may_get_its_number_from_the_hosts_name() {
 }
 
 #[test]
-fn what_the_cluster_has_stored_is_taken_over_and_nothing_else_is_accepted() {
+fn what_the_cluster_has_stored_is_in_force_whatever_is_set_here() {
     let key = "/default/config/c1";
     let stored =
         load(&node(&[&NODE[..], &["auto_flush=true", "flush_limitition=1024K", "num_nodes=3"]].concat())).unwrap();
     let stored = stored.settings.of_cluster().as_object().unwrap().clone();
-    let taken = load(&node(&NODE)).unwrap().with_stored(key, &stored).unwrap();
-    assert!(taken.config.auto_flush);
+    let (taken, overruled) = load(&node(&NODE)).unwrap().with_stored(key, &stored).unwrap();
+    assert!(taken.config.auto_flush && overruled.is_empty(), "{overruled:?}");
     assert_eq!((taken.config.num_nodes, taken.config.flush_limit_bytes), (3, 1 << 20));
     assert_eq!(taken.settings.get("num_nodes").unwrap().origin, Origin::Stored(key.to_owned()));
     // The same in other words is no contradiction.
     let same = load(&node(&[&NODE[..], &["flush_limitition=1M", "num_nodes=3"]].concat())).unwrap();
-    assert!(same.with_stored(key, &stored).is_ok());
+    assert!(same.with_stored(key, &stored).unwrap().1.is_empty());
     let other = load(&node(&[&NODE[..], &["num_nodes=4", "num_replicas=1"]].concat())).unwrap();
-    let said = other.with_stored(key, &stored).unwrap_err().to_string();
-    for words in ["num_nodes = 4 (from --set)", "the cluster has 3 (/default/config/c1)", "num_replicas = 1"] {
-        assert!(said.contains(words), "no {words} in {said}");
+    let (taken, overruled) = other.with_stored(key, &stored).unwrap();
+    assert_eq!((taken.config.num_nodes, taken.config.num_replicas), (3, 0));
+    for words in [
+        "num_nodes = 4 (from --set) is not in force",
+        "the cluster has 3 (/default/config/c1)",
+        "redkite config set num_nodes=4",
+        "num_replicas = 1",
+    ] {
+        assert!(overruled.join("\n").contains(words), "no {words} in {overruled:?}");
     }
     let damaged = serde_json::json!({ "format": 1, "num_nodes": 0 }).as_object().unwrap().clone();
     let said = load(&node(&NODE)).unwrap().with_stored(key, &damaged).unwrap_err().to_string();
     assert!(said.contains("num_nodes = 0 (from the metadata, /default/config/c1)"), "{said}");
+}
+
+#[test]
+fn keys_of_the_cluster_can_be_changed_and_others_cannot() {
+    let loaded = load(&node(&NODE)).unwrap();
+    let change = |changes: &[&str]| {
+        let changes: Vec<String> = changes.iter().map(|text| (*text).to_owned()).collect();
+        loaded.changed(&changes).map(|loaded| loaded.settings).map_err(|problems| problems.to_string())
+    };
+    let changed = change(&["num_nodes=3", "num_replicas=2", "flush_limitation=1M", "ip_whitelist=::1"]).unwrap();
+    let stored = changed.of_cluster();
+    assert_eq!((&stored["num_nodes"], &stored["flush_limitition"]), (&3.into(), &"1M".into()));
+    for (changes, want) in [
+        (&["num_replicas=1"][..], "want at most num_nodes - 1"),
+        (&["listen=127.0.0.1:1"], "listen is not the cluster's but each process's own"),
+        (&["auto_flsh=true"], "did you mean auto_flush?"),
+        (&["auto_flush"], "want key=value"),
+        (&["auto_flush=maybe"], "(from redkite config set)"),
+    ] {
+        let said = change(changes).unwrap_err();
+        assert!(said.contains(want), "{changes:?}: {said}");
+    }
 }
 
 #[test]
