@@ -297,3 +297,32 @@ def s25_a_master_beats_as_it_is_told_while_it_runs(new_node, new_master):
     until("the node to be missed", lambda: master.live_nodes() == [])
     node.resume()
     until("it to be met again", lambda: master.live_nodes() == [1])
+
+
+def s10_a_client_that_is_moved_between_nodes_is_told_on_each(new_node, new_client, new_raw, etcd):
+    nodes = [new_node(number) for number in (1, 2)]
+    name = data.create(new_client(nodes[0]))
+    on = [new_raw(nodes[0].address)]
+    identifier = on[0].identifier
+
+    def move(node):
+        on[-1].close()
+        on.append(new_raw(node.address, identifier=identifier))
+        with pytest.raises(StatusError, match="not flushed, if it had any, are gone"):
+            on[-1].insert(name, [100], [data.vector(100)])
+        return on[-1]
+
+    on[0].insert(name, [1], [data.vector(1)])
+    on[0].flush(name)
+    elsewhere = move(nodes[1])
+    elsewhere.insert(name, [2], [data.vector(2)])
+    back = move(nodes[0])
+    back.insert(name, [3], [data.vector(3)])
+    back.flush(name)
+    # Nobody tells it twice, and a reconnect to the node it is on is none of its concern.
+    back.close()
+    again = new_raw(nodes[0].address, identifier=identifier)
+    again.insert(name, [4], [data.vector(4)])
+    again.flush(name)
+    assert data.keys(new_client(nodes[1]), name) == [1, 3, 4]
+    assert etcd.get_all()[f"/alice/.client/{identifier:016x}"]["node"] == 1

@@ -24,6 +24,7 @@ use redkite_table::{Catalog, Collection, Database, Visibility};
 use redkite_types::{CollectionId, CommitId, FragmentId, Revision};
 
 use crate::block::Block;
+use crate::fence::{self, Fence};
 use crate::stage::{Staged, stage};
 use crate::{Error, Result, cpu};
 use removals::Finder;
@@ -32,7 +33,7 @@ use upload::{Uploaded, upload};
 
 /// Tries before a flush that keeps losing gives up. From [`redkite_table::intent::AFTER_LOSSES`] on the others let it pass.
 const TRIES: u32 = 64;
-/// Most compares of a flush, those every commit has left aside: a transaction of a stock etcd takes 128.
+/// Most compares of a flush, those every commit has and its clients' left aside: a transaction of a stock etcd takes 128.
 const COMPARES_MAX: usize = 100;
 /// Pause after losing to another's intent, times the losses so far...
 const INTENT_PAUSE: Duration = Duration::from_millis(10);
@@ -91,10 +92,12 @@ impl Part {
     }
 }
 
-/// Publishes a frozen block as one atom; returns the revision it became visible at.
+/// Publishes a frozen block as one atom, unless its client, or one of several, has gone to another process (`fences`); returns
+/// the revision it became visible at.
 pub async fn flush(
     database: &Arc<Database>,
     block: &Block,
+    fences: &[Arc<Fence>],
     named: Option<NamedFlush>,
 ) -> std::result::Result<Revision, Failure> {
     let ops = block.ops().to_vec();
@@ -106,7 +109,7 @@ pub async fn flush(
         .collect();
     slow_down(database, &parts).await;
     let mut intents = Intents::new(database);
-    let result = publish(database, &mut parts, named, &mut intents).await;
+    let result = publish(database, &mut parts, fences, named, &mut intents).await;
     intents.release().await;
     if let Err(Failure::Keep(Error::Table(error))) = &result {
         database.readers.forget_damaged(error).await;
@@ -128,6 +131,7 @@ async fn slow_down(database: &Database, parts: &[Part]) {
 async fn publish(
     database: &Arc<Database>,
     parts: &mut [Part],
+    fences: &[Arc<Fence>],
     named: Option<NamedFlush>,
     intents: &mut Intents<'_>,
 ) -> std::result::Result<Revision, Failure> {
@@ -141,7 +145,9 @@ async fn publish(
         let revision = catalog.revision.max(seen);
         upload(database, revision, collections.clone(), parts).await?;
         let id = database.commit_id(revision);
-        let commit = plan(database, (catalog.revision, collections.clone()), parts, id, named.clone(), intents).await?;
+        let mut commit =
+            plan(database, (catalog.revision, collections.clone()), parts, id, named.clone(), intents).await?;
+        commit.compares.extend(fences.iter().map(|fence| fence.compare()));
         match database.committer.commit(&commit).await {
             Ok(CommitResult::Committed(revision)) => return Ok(caught_up(database, revision).await),
             Ok(CommitResult::NameTaken(outcome, revision)) => {
@@ -149,6 +155,11 @@ async fn publish(
             }
             Ok(CommitResult::Lost { revision, floor }) => {
                 seen = revision;
+                for fence in fences {
+                    if !fence.stands(database.meta.as_ref()).await? {
+                        return Err(Failure::Discard(fence::gone()));
+                    }
+                }
                 redo_below(floor, parts)?;
                 let deleting = parts
                     .iter()

@@ -18,12 +18,13 @@ use tokio::sync::oneshot;
 
 use crate::Error;
 use crate::block::{Block, BlockOp, OpKind};
+use crate::fence::Fence;
 use crate::flush::{Failure, flush};
 
 /// Most bytes of a group; a block larger than that is a group of its own.
 const GROUP_BYTES_MAX: u64 = 64 << 20;
-/// Most blocks of a group.
-const GROUP_BLOCKS_MAX: usize = 4_096;
+/// Most blocks of a group: each has a compare of its own, and a transaction of a stock etcd takes 128.
+const GROUP_BLOCKS_MAX: usize = 64;
 
 type Outcome = std::result::Result<Revision, Failure>;
 
@@ -35,6 +36,7 @@ pub(crate) struct Groups(Mutex<HashMap<CollectionId, Vec<Member>>>);
 struct Member {
     ops: Vec<BlockOp>,
     bytes: u64,
+    fence: Option<Arc<Fence>>,
     outcome: oneshot::Sender<Outcome>,
 }
 
@@ -50,12 +52,17 @@ fn only_inserts_into(block: &Block) -> Option<CollectionId> {
 
 impl Groups {
     /// Publishes an automatic block, together with others where it may be.
-    pub(crate) async fn flush(self: &Arc<Self>, database: &Arc<Database>, block: &Block) -> Outcome {
+    pub(crate) async fn flush(
+        self: &Arc<Self>,
+        database: &Arc<Database>,
+        block: &Block,
+        fence: Option<Arc<Fence>>,
+    ) -> Outcome {
         let Some(collection) = only_inserts_into(block) else {
-            return flush(database, block, None).await;
+            return flush(database, block, fence.as_slice(), None).await;
         };
         let (sender, outcome) = oneshot::channel();
-        let member = Member { ops: block.ops().to_vec(), bytes: block.bytes(), outcome: sender };
+        let member = Member { ops: block.ops().to_vec(), bytes: block.bytes(), fence, outcome: sender };
         let leads = match self.0.lock().entry(collection) {
             Entry::Occupied(mut waiting) => {
                 waiting.get_mut().push(member);
@@ -138,7 +145,8 @@ fn block_of<'m>(members: impl IntoIterator<Item = &'m Member>) -> Block {
 
 async fn publish(database: &Arc<Database>, group: Vec<Member>) {
     metrics::histogram!("redkite_group_blocks").record(group.len() as f64);
-    let result = flush(database, &block_of(&group), None).await;
+    let fences: Vec<Arc<Fence>> = group.iter().filter_map(|member| member.fence.clone()).collect();
+    let result = flush(database, &block_of(&group), &fences, None).await;
     // Whoever waited may be gone; what became of its block does not depend on it.
     match result {
         Ok(revision) => group.into_iter().for_each(|member| _ = member.outcome.send(Ok(revision))),
@@ -161,7 +169,7 @@ async fn publish(database: &Arc<Database>, group: Vec<Member>) {
                 let blocks = group.len();
                 tracing::debug!(?failure, blocks, "a group could not be published; its blocks go one by one");
                 for member in group {
-                    let alone = flush(database, &block_of([&member]), None).await;
+                    let alone = flush(database, &block_of([&member]), member.fence.as_slice(), None).await;
                     _ = member.outcome.send(alone);
                 }
             }

@@ -48,9 +48,6 @@ pub(crate) struct Identities {
     next: i64,
     lost: HashMap<Identity, String>,
     lost_order: VecDeque<Identity>,
-    /// Identifiers of earlier boots (or nobody's) that were told once.
-    told: HashMap<i64, ()>,
-    told_order: VecDeque<i64>,
 }
 
 impl Identities {
@@ -58,14 +55,7 @@ impl Identities {
     pub fn new(random: u64) -> Self {
         // 30 random bits above the client's number keep identifiers positive.
         let boot = ((random & 0x3fff_ffff) | 1) as i64;
-        Self {
-            boot: boot << CLIENT_BITS,
-            next: 0,
-            lost: HashMap::new(),
-            lost_order: VecDeque::new(),
-            told: HashMap::new(),
-            told_order: VecDeque::new(),
-        }
+        Self { boot: boot << CLIENT_BITS, next: 0, lost: HashMap::new(), lost_order: VecDeque::new() }
     }
 
     /// A fresh identifier.
@@ -86,29 +76,16 @@ impl Identities {
         }
     }
 
-    /// What the first write or flush of `identity` in a new session has to be told, once.
-    ///
-    /// A client of an earlier boot is told whatever is set now: what was set when it wrote, for the node and for its
-    /// collections, may have left something unflushed.
+    /// What the first write or flush of `identity` in a new session has to be told, once: what was lost here.
     pub fn tell(&mut self, identity: Identity) -> Option<String> {
-        if let Some(reason) = self.lost.remove(&identity) {
-            self.lost_order.retain(|known| *known != identity);
-            return Some(reason);
-        }
-        // Without identifier there is nothing to know a client of an earlier boot by.
-        let Identity::Identifier(identifier) = identity else { return None };
-        let ours = identifier >> CLIENT_BITS == self.boot >> CLIENT_BITS;
-        if ours || self.told.contains_key(&identifier) {
-            return None;
-        }
-        self.told.insert(identifier, ());
-        self.told_order.push_back(identifier);
-        if self.told_order.len() > LOST_MAX
-            && let Some(oldest) = self.told_order.pop_front()
-        {
-            self.told.remove(&oldest);
-        }
-        Some("the server was restarted since this client connected".to_owned())
+        let reason = self.lost.remove(&identity)?;
+        self.lost_order.retain(|known| *known != identity);
+        Some(reason)
+    }
+
+    /// Whether `identifier` was handed out here.
+    pub fn is_ours(&self, identifier: i64) -> bool {
+        identifier >> CLIENT_BITS == self.boot >> CLIENT_BITS
     }
 }
 
@@ -136,12 +113,14 @@ mod tests {
     }
 
     #[test]
-    fn an_identifier_of_another_boot_is_told_once() {
-        let old = Identifier(Identities::new(5 << 1).hand_out());
+    fn identifiers_of_other_boots_are_known_as_such() {
         let mut identities = Identities::new(77);
-        assert!(identities.tell(old).is_some());
-        assert_eq!(identities.tell(old), None);
-        assert_eq!(identities.tell(Connection(ConnectionId(1))), None);
+        assert!(identities.is_ours(identities.boot | 1));
+        let own = identities.hand_out();
+        assert!(identities.is_ours(own));
+        for other in [Identities::new(5 << 1).hand_out(), 7, -1] {
+            assert!(!identities.is_ours(other));
+        }
     }
 
     #[test]

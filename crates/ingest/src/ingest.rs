@@ -1,6 +1,6 @@
 //! All clients of a node: which connection they are on, and what those that are gone have lost.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Weak};
@@ -10,12 +10,15 @@ use parking_lot::{Mutex, RwLock};
 use redkite_table::Database;
 use redkite_types::CollectionId;
 
+use crate::fence::{Fences, Footing};
 use crate::group::Groups;
 use crate::identity::{Identities, Identity};
 use crate::names::{NamesInFlight, check_length};
-use crate::session::{Buffered, Session, Turn};
+use crate::session::{Arrival, Buffered, Session, Turn};
 use crate::{ClientId, ConnectionId, Error, IngestOptions, Result};
 
+/// Most identifiers of which it is remembered that they were handed out on a connection; further ones are looked up.
+const HANDED_OUT_MAX: usize = 1_024;
 /// Closed sessions remembered before those that have come to their end are swept out.
 const ENDING_SWEEP: usize = 1_024;
 /// How often idle sessions are looked for, at most.
@@ -31,6 +34,7 @@ pub struct Ingest {
     registry: Mutex<Registry>,
     names: Arc<NamesInFlight>,
     groups: Arc<Groups>,
+    fences: Fences,
     buffered: Arc<AtomicU64>,
 }
 
@@ -52,12 +56,15 @@ struct Connected {
     peer: SocketAddr,
     /// The identifiers that have a session there.
     identifiers: Vec<i64>,
+    /// Those that were handed out there.
+    handed_out: HashSet<i64>,
 }
 
 impl Ingest {
     /// Sessions over `database`. Must be called within a runtime: it watches for idle ones.
     pub fn new(database: Arc<Database>, options: IngestOptions) -> Arc<Self> {
         let identities = Identities::new(database.ambient.random());
+        let fences = Fences::new(database.ambient.random());
         let registry = Registry {
             identities,
             connections: HashMap::new(),
@@ -71,6 +78,7 @@ impl Ingest {
             registry: Mutex::new(registry),
             names: Arc::default(),
             groups: Arc::default(),
+            fences,
             buffered: Arc::default(),
         });
         ingest.clone().sweep_idle();
@@ -102,14 +110,28 @@ impl Ingest {
         &self.groups
     }
 
-    /// An identifier for `Connect` to hand out.
-    pub fn new_identifier(&self) -> i64 {
-        self.registry.lock().identities.hand_out()
+    pub(crate) fn fences(&self) -> &Fences {
+        &self.fences
+    }
+
+    /// An identifier for `Connect` to hand out on a connection.
+    pub fn new_identifier(&self, connection: ConnectionId) -> i64 {
+        let mut registry = self.registry.lock();
+        let identifier = registry.identities.hand_out();
+        if let Some(connected) = registry.connections.get_mut(&connection)
+            && connected.handed_out.len() < HANDED_OUT_MAX
+        {
+            connected.handed_out.insert(identifier);
+        }
+        identifier
     }
 
     /// A connection was accepted. To be called before its first request is served.
     pub fn connected(&self, connection: ConnectionId, peer: SocketAddr) {
-        self.registry.lock().connections.insert(connection, Connected { peer, identifiers: Vec::new() });
+        self.registry
+            .lock()
+            .connections
+            .insert(connection, Connected { peer, identifiers: Vec::new(), handed_out: HashSet::new() });
     }
 
     /// A connection is gone, and with it the sessions on it (S10).
@@ -127,7 +149,9 @@ impl Ingest {
     /// operations; from then on it has a new, empty one.
     pub async fn turn(self: &Arc<Self>, client: ClientId) -> Result<Turn> {
         let session = self.registry.lock().bind(client, self)?;
-        session.turn(self.clone()).await
+        let mut turn = session.turn(self.clone()).await?;
+        turn.tell()?;
+        Ok(turn)
     }
 
     /// The turn of a client that has a session, for a call that takes effect at once: it must neither overtake what the
@@ -266,19 +290,25 @@ impl Registry {
             self.end(ClientId { connection: home, ..client }, "the client reconnected", &ingest.database);
         }
         let identity = client.identity();
-        if let Some(reason) = self.identities.tell(identity) {
-            return Err(Error::SessionLost { reason });
-        }
+        let lost = self.identities.tell(identity);
         let connected = self.connections.get_mut(&client.connection).ok_or_else(ended)?;
         connected.identifiers.push(client.identifier);
         let peer = connected.peer;
+        let footing = match client.identifier == 0 || connected.handed_out.contains(&client.identifier) {
+            true => Footing::New,
+            false => Footing::Returned { is_ours: self.identities.is_ours(client.identifier) },
+        };
         let predecessor = self.ending.remove(&identity).and_then(|session| session.upgrade());
-        let session = Arc::new(Session::new(client, peer, ingest.buffered.clone(), predecessor));
+        let arrival = Arrival { footing, told: lost.is_some() };
+        let session = Arc::new(Session::new(client, peer, arrival, ingest.buffered.clone(), predecessor));
         self.sessions.insert(client, session.clone());
         if client.identifier != 0 {
             self.homes.insert(client.identifier, client.connection);
         }
-        Ok(session)
+        match lost {
+            Some(reason) => Err(Error::SessionLost { reason }),
+            None => Ok(session),
+        }
     }
 
     /// Whether there can be another session of `identity`.

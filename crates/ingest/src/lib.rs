@@ -4,6 +4,7 @@
 //! - [`stage`]: replays a block's operations into rows to insert and rows to delete. Pure.
 //! - [`flush`]: uploads, finds the rows to delete, commits; retries what may be retried.
 //! - `group`: automatic blocks that are published together.
+//! - `fence`: what keeps a client that has gone to another node from being overtaken by its own past.
 //! - [`session`]: one client; [`Ingest`]: all clients of a node, their connections and what they lost.
 //!
 //! What is in a block is visible to nobody (S09), dies with the connection (S10), takes effect in the order it was
@@ -12,6 +13,7 @@
 pub mod block;
 mod cpu;
 mod error;
+mod fence;
 pub mod flush;
 mod group;
 mod identity;
@@ -23,6 +25,7 @@ pub mod session;
 pub mod stage;
 
 pub use error::{Error, Result};
+pub use fence::Fence;
 pub use identity::{ClientId, ConnectionId};
 pub use ingest::Ingest;
 pub use options::{AUTO_FLUSH_PROPERTY, FLUSH_INTERVAL_PROPERTY, IngestOptions};

@@ -22,6 +22,7 @@ use tokio::sync::OwnedMutexGuard;
 use tokio::time::Instant;
 
 use crate::block::{Block, BlockOp};
+use crate::fence::{Fence, Footing};
 use crate::flush::{Failure, flush, named_before, upload_early};
 use crate::matching::count_matching;
 use crate::names::check_length;
@@ -45,6 +46,14 @@ pub(crate) struct Session {
     predecessor: Mutex<Option<Arc<Session>>>,
 }
 
+/// How a client came to its session.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Arrival {
+    pub(crate) footing: Footing,
+    /// It has just been told that it lost something: once is enough.
+    pub(crate) told: bool,
+}
+
 /// What changes only with the turn.
 #[derive(Debug)]
 struct State {
@@ -57,6 +66,11 @@ struct State {
     /// automatically included, those lost automatically not: what the client's own count has to equal.
     counted: u64,
     policy: Policy,
+    arrival: Arrival,
+    /// What its flushes compare, once it is taken up.
+    fence: Option<Arc<Fence>>,
+    /// What its next write or flush has to be told, once.
+    to_tell: Option<String>,
 }
 
 /// A commit whose outcome is not known yet.
@@ -142,11 +156,21 @@ impl Session {
     pub(crate) fn new(
         client: ClientId,
         peer: SocketAddr,
+        arrival: Arrival,
         total: Arc<AtomicU64>,
         predecessor: Option<Arc<Session>>,
     ) -> Self {
         let buffered = Buffered { total, bytes: 0 };
-        let state = State { block: Block::default(), buffered, unsettled: None, counted: 0, policy: Policy::default() };
+        let state = State {
+            block: Block::default(),
+            buffered,
+            unsettled: None,
+            counted: 0,
+            policy: Policy::default(),
+            arrival,
+            fence: None,
+            to_tell: None,
+        };
         let glance = Glance {
             ops: 0,
             deletes: 0,
@@ -264,6 +288,7 @@ impl Session {
         self.predecessors_ended(ingest.database()).await?;
         self.check_open()?;
         let mut turn = Turn { ingest, session: self, state, request: None };
+        turn.take_up().await?;
         turn.settle().await?;
         Ok(turn)
     }
@@ -315,6 +340,23 @@ impl Turn {
         let id = collection.record()?.id;
         let ops = self.state.block.ops().iter().filter(|op| op.collection == id).cloned().collect();
         count_matching(self.ingest.database(), collection, ops, predicate).await
+    }
+
+    /// Takes up the client, before anything of it is accepted.
+    async fn take_up(&mut self) -> Result<()> {
+        let identifier = self.session.client.identifier;
+        if self.state.fence.is_none() && identifier != 0 {
+            let fences = self.ingest.fences();
+            let (fence, lost) = fences.take_up(self.ingest.database(), identifier, self.state.arrival.footing).await?;
+            self.state.fence = Some(fence);
+            self.state.to_tell = lost.filter(|_| !self.state.arrival.told);
+        }
+        Ok(())
+    }
+
+    /// Fails once if the client has to be told that it may have lost something elsewhere.
+    pub(crate) fn tell(&mut self) -> Result<()> {
+        self.state.to_tell.take().map_or(Ok(()), |reason| Err(Error::SessionLost { reason }))
     }
 
     /// Learns the outcome of the last flush if that is still open.
@@ -492,8 +534,8 @@ impl Turn {
         let ops = self.state.block.acknowledged();
         let started = Instant::now();
         let result = match how {
-            How::Alone(named) => flush(&database, &self.state.block, named).await,
-            How::Together => self.ingest.groups().flush(&database, &self.state.block).await,
+            How::Alone(named) => flush(&database, &self.state.block, self.state.fence.as_slice(), named).await,
+            How::Together => self.ingest.groups().flush(&database, &self.state.block, self.state.fence.clone()).await,
         };
         if result.is_err() {
             metrics::counter!("redkite_flush_failures_total").increment(1);
@@ -517,6 +559,11 @@ impl Turn {
             Failure::Discard(error) => {
                 self.emptied();
                 self.state.counted = 0;
+                if matches!(error, Error::SessionLost { .. }) {
+                    // Should it come back on this connection, it has been elsewhere.
+                    self.state.fence = None;
+                    self.state.arrival = Arrival { footing: Footing::Returned { is_ours: false }, told: true };
+                }
                 Error::Discarded { cause: Box::new(error) }
             }
             Failure::Unknown { id, detail } => {

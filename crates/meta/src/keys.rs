@@ -19,6 +19,7 @@
 //! | `/<user>/.intent/<segment>` | a delete that kept losing asks others to let it pass, leased | S40 |
 //! | `/<user>/.tomb/collection/<id>` | a dropped collection | |
 //! | `/<user>/.tomb/segment/<segment>/<commit>/<what>` | entries that a commit dropped or replaced | |
+//! | `/<user>/.client/<identifier>` | which process took up a client last that has been on several, leased | S06, S10 |
 //! | `/<user>/.horizon` | no revision before this one can be read any more, and what only those need may be removed | |
 //! | `/<user>/.node/<cluster>/<node>/<incarnation>` | what one run of a node still reads and writes, leased | |
 //! | `/<user>/.pin/<cluster>/<node>/<incarnation>/<revision>` | an old revision it reads, leased | |
@@ -87,6 +88,11 @@ impl UserKeys {
     /// The id by which the user's files in that store are known to be those of this metadata.
     pub fn claim(&self) -> String {
         format!("{}.claim", self.prefix)
+    }
+
+    /// The process that took up a client last.
+    pub fn client(&self, identifier: i64) -> String {
+        format!("{}.client/{identifier:016x}", self.prefix)
     }
 
     /// The outcome of a commit.

@@ -296,6 +296,27 @@ impl Committer {
         Ok(Some(settled(&kv)?))
     }
 
+    /// Puts `value` under `key`, which still is as it was at `since` (zero: absent), for at least a day. Returns the revision;
+    /// none if it was not. Not a commit: it publishes nothing.
+    pub async fn put_for_a_day(&self, key: &str, since: Revision, value: Bytes) -> Result<Option<Revision>> {
+        for _ in 0..LEASE_TRIES {
+            let lease = self.lease.current().await?;
+            let txn = Txn {
+                compares: vec![Compare::unchanged_since(key, since)],
+                then: vec![Op::Put { key: key.to_owned(), value: value.clone(), lease: Some(lease) }],
+                otherwise: Vec::new(),
+            };
+            match self.meta.txn(txn).await {
+                Err(redkite_meta::Error::LeaseNotFound(_)) => self.lease.forget(lease).await,
+                other => {
+                    let response = other?;
+                    return Ok(response.succeeded.then_some(response.revision));
+                }
+            }
+        }
+        Err(redkite_meta::Error::Unavailable("the lease for outcomes keeps expiring".into()).into())
+    }
+
     async fn settle_key(&self, key: String, aborted: Outcome) -> Result<Settled> {
         for _ in 0..LEASE_TRIES {
             let lease = self.lease.current().await?;

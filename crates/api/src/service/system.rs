@@ -16,7 +16,7 @@ pub(super) async fn connect(shared: &Shared, call: Call<wire::ConnectRequest>) -
         deploy_mode: "STANDALONE".to_owned(),
         ..ServerInfo::default()
     };
-    let identifier = shared.ingest.new_identifier();
+    let identifier = shared.ingest.new_identifier(call.client.connection);
     Ok(wire::ConnectResponse { server_info: Some(server_info), identifier, ..Default::default() })
 }
 

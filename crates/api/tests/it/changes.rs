@@ -68,7 +68,7 @@ impl Node {
         let database = Database::open(meta.clone(), data, ambient, options).await.unwrap();
         let ingest = Ingest::new(database, IngestOptions::default());
         // What requests without a socket are taken to come from.
-        let client = ClientId { connection: ConnectionId(0), identifier: ingest.new_identifier() };
+        let client = ClientId { connection: ConnectionId(0), identifier: ingest.new_identifier(ConnectionId(0)) };
         ingest.connected(client.connection, ([127, 0, 0, 1], 1).into());
         Self { client, server: MilvusServer::new(ingest.clone()), ingest, meta }
     }

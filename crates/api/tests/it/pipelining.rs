@@ -23,6 +23,7 @@ use redkite_api::proto::schema::{
 };
 use redkite_api::server::{AcceptAll, Server};
 use redkite_api::service::{MilvusServer, SessionEvents};
+use redkite_ingest::ConnectionId;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tonic::Code;
@@ -219,7 +220,7 @@ async fn films() -> (Node, Wire) {
     let node = Stores::new().await.node(1).await;
     node.create(FILMS).await;
     let (address, _) = serve(&node).await;
-    let wire = Wire::connect(address, node.ingest.new_identifier()).await;
+    let wire = Wire::connect(address, node.ingest.new_identifier(ConnectionId(0))).await;
     (node, wire)
 }
 
@@ -270,7 +271,7 @@ async fn s06_a_pipelined_change_of_the_catalog_is_there_for_the_next_call() {
     for _ in 0..30 {
         let node = Stores::new().await.node(1).await;
         let (address, _) = serve(&node).await;
-        let mut wire = Wire::connect(address, node.ingest.new_identifier()).await;
+        let mut wire = Wire::connect(address, node.ingest.new_identifier(ConnectionId(0))).await;
         // Without a session, and with one.
         let created = wire.call("CreateCollection", &create(FILMS));
         let (first, flushed) = (wire.insert(1), wire.flush());
@@ -432,7 +433,7 @@ async fn a_change_in_a_session_keeps_no_other_client_of_the_connection_waiting()
     let created = wire.call("CreateCollection", &create("more"));
     node.meta.stopped().await;
     let behind = wire.insert(2);
-    wire.identifier = node.ingest.new_identifier();
+    wire.identifier = node.ingest.new_identifier(ConnectionId(0));
     wire.insert(3).written().await;
     node.meta.resume();
     created.changed().await;
@@ -448,7 +449,7 @@ async fn a_flush_keeps_no_other_client_of_the_connection_waiting() {
     let flushing = wire.flush();
     node.meta.stopped().await;
     let behind = wire.insert(2);
-    let mine = std::mem::replace(&mut wire.identifier, node.ingest.new_identifier());
+    let mine = std::mem::replace(&mut wire.identifier, node.ingest.new_identifier(ConnectionId(0)));
     wire.insert(3).written().await;
     node.meta.resume();
     flushing.flushed().await;

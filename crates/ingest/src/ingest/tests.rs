@@ -13,7 +13,8 @@ fn registry() -> Registry {
 }
 
 fn connect(registry: &mut Registry, connection: u64) {
-    let connected = Connected { peer: ([127, 0, 0, 1], 1).into(), identifiers: Vec::new() };
+    let connected =
+        Connected { peer: ([127, 0, 0, 1], 1).into(), identifiers: Vec::new(), handed_out: Default::default() };
     registry.connections.insert(ConnectionId(connection), connected);
 }
 

@@ -87,7 +87,7 @@ async fn a_reconnect_before_the_old_connection_is_known_to_be_dead() {
 async fn two_clients_on_one_connection_are_two_sessions() {
     let node = node().await;
     let connection = node.connect();
-    let clients = [(), ()].map(|()| node.client_on(connection, node.ingest.new_identifier()));
+    let clients = [(), ()].map(|()| node.client_on(connection, node.ingest.new_identifier(connection)));
     clients[0].insert(&[(1, 1)]).await;
     clients[1].insert(&[(2, 2)]).await;
     // The first is closed without a word: its channel lives on with the other.
@@ -532,4 +532,78 @@ async fn a_reader_with_unflushed_rows_is_told_once_a_collection() {
     assert!(told.contains("2 rows") && told.contains("flush()") && told.contains("auto_flush"), "{told}");
     assert_eq!(warning(&client), None);
     assert_eq!(warning(&node.client()), None);
+}
+
+/// A client that was on another node meanwhile, and lost there what it had not flushed, is told when it comes back.
+#[tokio::test(start_paused = true)]
+async fn s10_a_client_that_comes_back_from_another_node_is_told() {
+    let stores = Stores::new().await;
+    let nodes = [stores.node(1).await, stores.node(2).await];
+    nodes[0].create(FILMS).await;
+    let on = |node: usize, client: &Client| nodes[node].client_on(nodes[node].connect(), client.id.identifier);
+    let first = nodes[0].client();
+    first.insert(&[(1, 1)]).await;
+    first.flush().await;
+    first.disconnect();
+    let second = on(1, &first);
+    told_once(&second, "connected to another one").await;
+    second.insert(&[(2, 2)]).await;
+    second.disconnect();
+    let third = on(0, &first);
+    told_once(&third, "connected to node 2 of cluster c").await;
+    third.insert(&[(3, 3)]).await;
+    third.flush().await;
+    // Here it has been last: it comes back silently.
+    third.disconnect();
+    let fourth = on(0, &first);
+    fourth.insert(&[(4, 4)]).await;
+    fourth.flush().await;
+    let fifth = on(1, &first);
+    assert!(matches!(fifth.try_flush().await, Err(Error::SessionLost { .. })));
+    fifth.insert(&[(5, 5)]).await;
+    fifth.flush().await;
+    assert_eq!(nodes[0].rows(FILMS).await, [(1, 1), (3, 3), (4, 4), (5, 5)]);
+}
+
+/// A flush that still runs on the node a client has left does not land behind what the client does on its new one.
+#[tokio::test(start_paused = true)]
+async fn s06_a_flush_on_the_node_a_client_has_left_does_not_land_late() {
+    let stores = Stores::new().await;
+    let (old, new) = (stores.node(1).await, stores.node(2).await);
+    old.create(FILMS).await;
+    let left = old.client();
+    left.insert(&[(1, 1)]).await;
+    old.meta.stop_at(Call::Commit);
+    let request = left.clone();
+    let flushing = tokio::spawn(async move { request.try_flush().await });
+    old.meta.stopped().await;
+    let here = new.client_on(new.connect(), left.id.identifier);
+    assert!(matches!(here.try_flush().await, Err(Error::SessionLost { .. })));
+    here.delete(&[1]).await;
+    here.insert(&[(2, 2)]).await;
+    here.flush().await;
+    old.meta.resume();
+    let error = flushing.await.unwrap().unwrap_err();
+    assert!(error.to_string().contains("another node has taken up this client"), "{error}");
+    assert_eq!(new.rows(FILMS).await, [(2, 2)]);
+    // It was told: who goes on writing where it was starts anew.
+    left.insert(&[(4, 4)]).await;
+    left.flush().await;
+    assert_eq!(new.rows(FILMS).await, [(2, 2), (4, 4)]);
+}
+
+/// A mark that is gone with its lease is missed by nobody.
+#[tokio::test(start_paused = true)]
+async fn a_client_outlives_its_mark() {
+    let stores = Stores::new().await;
+    let (one, two) = (stores.node(1).await, stores.node(2).await);
+    one.create(FILMS).await;
+    let client = two.client_on(two.connect(), one.client().id.identifier);
+    told_once(&client, "connected to another one").await;
+    client.insert(&[(1, 1)]).await;
+    stores.advance(Duration::from_secs(100 * 3_600));
+    client.flush().await;
+    client.insert(&[(2, 2)]).await;
+    client.flush().await;
+    assert_eq!(one.rows(FILMS).await, [(1, 1), (2, 2)]);
 }

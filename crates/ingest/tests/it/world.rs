@@ -118,7 +118,8 @@ impl Node {
 
     /// A client on a connection of its own, with an identifier of its own.
     pub fn client(&self) -> Client {
-        self.client_on(self.connect(), self.ingest.new_identifier())
+        let connection = self.connect();
+        self.client_on(connection, self.ingest.new_identifier(connection))
     }
 
     pub fn client_on(&self, connection: ConnectionId, identifier: i64) -> Client {

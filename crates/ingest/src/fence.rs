@@ -1,0 +1,148 @@
+//! Keeps a client that goes from node to node from being overtaken by its own past (S06), and from taking what it lost elsewhere
+//! for kept (S10).
+//!
+//! A client that connects asks for an identifier, and keeps it when its connection is lost, wherever it goes then. A process that
+//! takes up an identifier which it did not hand out on that connection looks for its *mark* in the metadata: which process took
+//! it up last. If that was another one, it puts its own mark and tells the client, once, that it starts anew. Every flush compares
+//! that the mark is what it was when its session began. So a flush that still runs elsewhere has landed before the mark was
+//! put, or never does.
+//!
+//! It costs a read where a client reconnects, and a write where it has been elsewhere; who stays on its first connection has
+//! no mark, and its flushes one compare more. A mark lives for at least a day. A flush that has not landed by then has long been
+//! given up.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use redkite_meta::{Compare, MetaStore};
+use redkite_table::Database;
+use redkite_table::entry::{self, FORMAT};
+use redkite_types::{NodeId, Revision};
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+/// Tries to put a mark; each failed one means that another process did, or that an answer was lost.
+const TRIES: u32 = 16;
+
+/// How a client came to the connection it is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Footing {
+    /// It got its identifier there, or has none: it can have been nowhere else.
+    New,
+    /// It brought its identifier along, one of this process's or not.
+    Returned {
+        /// Whether this process handed it out.
+        is_ours: bool,
+    },
+}
+
+/// The value of `/<user>/.client/<identifier>`.
+#[derive(Debug, Serialize, Deserialize)]
+struct Mark {
+    format: u32,
+    cluster: String,
+    node: NodeId,
+    /// Which process.
+    boot: String,
+}
+
+/// What a session's flushes compare.
+#[derive(Debug)]
+pub struct Fence {
+    key: String,
+    boot: Arc<str>,
+    /// The mod revision of the mark; zero if there is none.
+    since: Mutex<Revision>,
+}
+
+impl Fence {
+    /// Fails a commit once another process has taken up the client.
+    pub(crate) fn compare(&self) -> Compare {
+        Compare::unchanged_since(&self.key, *self.since.lock())
+    }
+
+    /// After a commit has lost: whether the client still is this process's.
+    pub(crate) async fn stands(&self, meta: &dyn MetaStore) -> Result<bool> {
+        let since = match meta.get(&self.key).await.map_err(redkite_table::Error::from)? {
+            // Its lease is over.
+            None => Revision::ZERO,
+            Some(kv) if *entry::parse::<Mark>(&kv.key, &kv.value)?.boot == *self.boot => kv.mod_revision,
+            Some(_) => return Ok(false),
+        };
+        *self.since.lock() = since;
+        Ok(true)
+    }
+}
+
+/// The fences of one process's sessions.
+#[derive(Debug)]
+pub(crate) struct Fences {
+    boot: Arc<str>,
+}
+
+impl Fences {
+    /// `random` tells this process from others.
+    pub(crate) fn new(random: u64) -> Self {
+        Self { boot: format!("{random:016x}").into() }
+    }
+
+    fn fence(&self, key: String, since: Revision) -> Arc<Fence> {
+        Arc::new(Fence { key, boot: self.boot.clone(), since: Mutex::new(since) })
+    }
+
+    /// Takes up a client; and what it has to be told, if it may have lost something elsewhere.
+    pub(crate) async fn take_up(
+        &self,
+        database: &Database,
+        identifier: i64,
+        footing: Footing,
+    ) -> Result<(Arc<Fence>, Option<String>)> {
+        let key = database.keys.client(identifier);
+        let Footing::Returned { is_ours } = footing else { return Ok((self.fence(key, Revision::ZERO), None)) };
+        // Whether our own mark may be there because an answer was lost.
+        let mut tried = false;
+        for _ in 0..TRIES {
+            let stored = database.meta.get(&key).await.map_err(redkite_table::Error::from)?;
+            let since = stored.as_ref().map_or(Revision::ZERO, |kv| kv.mod_revision);
+            let mark = stored.map(|kv| entry::parse::<Mark>(&kv.key, &kv.value)).transpose()?;
+            match &mark {
+                Some(mark) if *mark.boot == *self.boot => {
+                    return Ok((self.fence(key, since), tried.then(|| reason(None))));
+                }
+                // It has been nowhere else, and what it lost here is known here.
+                None if is_ours => return Ok((self.fence(key, since), None)),
+                _ => {}
+            }
+            let options = &database.options;
+            let own = Mark {
+                format: FORMAT,
+                cluster: options.cluster.to_string(),
+                node: options.node,
+                boot: self.boot.to_string(),
+            };
+            match database.committer.put_for_a_day(&key, since, entry::encode(&own)?).await {
+                Ok(Some(revision)) => return Ok((self.fence(key, revision), Some(reason(mark.as_ref())))),
+                Ok(None) => {}
+                Err(redkite_table::Error::Meta(redkite_meta::Error::OutcomeUnknown(_))) => tried = true,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(redkite_table::Error::Contended { what: key }.into())
+    }
+}
+
+fn reason(mark: Option<&Mark>) -> String {
+    match mark {
+        Some(Mark { cluster, node, .. }) => {
+            format!("it has been connected to node {node} of cluster {cluster} since, or the server was restarted")
+        }
+        None => "the server was restarted since this client connected, or it was connected to another one".to_owned(),
+    }
+}
+
+/// What a flush hears whose client has gone.
+pub(crate) fn gone() -> Error {
+    metrics::counter!("redkite_sessions_lost_total").increment(1);
+    Error::SessionLost { reason: "another node has taken up this client".to_owned() }
+}
