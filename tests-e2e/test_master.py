@@ -1,5 +1,7 @@
 """The Master: S23 to S26, and S14 through it."""
 
+import hashlib
+import hmac
 import json
 import socket
 import struct
@@ -178,22 +180,29 @@ def s14_a_node_applies_its_list_to_the_address_that_a_master_tells(new_node, etc
     new_node(1, settings={"ip_whitelist": ["127.0.0.7"], "http_ip_whitelist": ["127.0.0.1"]})
     members = etcd.get_all()["/alice/c1_property"]
     port = int(members["nodes"][0]["internal"].rsplit(":", 1)[1])
-    for source, secret, answered in [
-        ("127.0.0.7", members["secret"], True),
-        ("127.0.0.8", members["secret"], False),
-        ("127.0.0.7", "0" * 32, False),
-        ("127.0.0.7", "", False),
+    secret, boot = members["secret"], members["nodes"][0]["boot"]
+    for source, proven, secret, boot, answered in [
+        ("127.0.0.7", "127.0.0.7", secret, boot, True),
+        ("127.0.0.8", "127.0.0.8", secret, boot, False),
+        ("127.0.0.7", "127.0.0.8", secret, boot, False),
+        ("127.0.0.7", "127.0.0.7", "0" * 32, boot, False),
+        ("127.0.0.7", "127.0.0.7", secret, "another", False),
     ]:
-        begin = handover(source, secret)
-        assert (b"HTTP/1.1 404" in answer(port, "127.0.0.1", begin)) == answered, (source, secret)
+        begin = handover(source, proof(secret, proven, boot))
+        assert (b"HTTP/1.1 404" in answer(port, "127.0.0.1", begin)) == answered, (source, proven, secret, boot)
+    assert answer(port, "127.0.0.1", handover("127.0.0.7", "")) == b""
     # Nor is anything else taken there but calls of the cluster.
     assert answer(port, "127.0.0.1") == b""
 
 
-def handover(source: str, secret: str) -> bytes:
-    """What a Master's connection begins with: a PROXY v2 header, with the secret in a field of its own."""
+def proof(secret: str, client: str, boot: str) -> str:
+    return hmac.new(secret.encode(), f"redkite client {client} 4000 {boot}".encode(), hashlib.sha256).hexdigest()
+
+
+def handover(source: str, proven: str) -> bytes:
+    """What a Master's connection begins with: a PROXY v2 header, with a proof that it knows the secret in a field of its own."""
     addresses = socket.inet_aton(source) + socket.inet_aton("127.0.0.1") + struct.pack(">HH", 4000, 19530)
-    field = struct.pack(">BH", 0xE4, len(secret)) + secret.encode()
+    field = struct.pack(">BH", 0xE4, len(proven)) + proven.encode()
     rest = addresses + field
     return b"\r\n\r\n\0\r\nQUIT\n" + struct.pack(">BBH", 0x21, 0x11, len(rest)) + rest
 

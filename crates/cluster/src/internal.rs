@@ -1,7 +1,7 @@
 //! The port for the other processes of the cluster: gRPC, apart from that of the clients.
 //!
-//! Every call carries the cluster's secret, which stands in the metadata: whoever can read that is one of the cluster. It keeps
-//! strangers out who reach the port, not those who can listen to the network.
+//! Every call proves that its sender knows the cluster's secret, which stands in the metadata: whoever can read that is one of the
+//! cluster (see `secret`). It keeps strangers out who reach the port, not those who can listen to the network.
 
 use std::fmt;
 use std::future::Future;
@@ -27,7 +27,7 @@ use tonic::transport::{Channel, Endpoint, Server};
 use tonic::{Request, Response, Status};
 
 use crate::peek::begins_with;
-use crate::secret::is_same;
+use crate::secret::{is_same, of_calls};
 use crate::{Ask, Load, Member, handover};
 
 /// The messages.
@@ -37,7 +37,7 @@ mod proto {
 }
 
 /// Metadata of every call.
-const SECRET: &str = "redkite-cluster-secret";
+const PROOF: &str = "redkite-cluster-proof";
 /// How long a process is waited for that is asked who it is: it does nothing else for that.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
 /// Most connections of which it is not known yet what they are for; further ones wait.
@@ -114,8 +114,8 @@ fn not_yet() -> Status {
 impl Interceptor for Answering {
     fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
         let known = self.known.lock().clone().ok_or_else(not_yet)?;
-        let given = request.metadata().get(SECRET).map(|value| value.as_bytes()).unwrap_or_default();
-        match is_same(given, known.secret.as_bytes()) {
+        let given = request.metadata().get(PROOF).map(|value| value.as_bytes()).unwrap_or_default();
+        match is_same(given, of_calls(&known.secret, &known.member.boot).as_bytes()) {
             true => Ok(request),
             false => {
                 Err(Status::unauthenticated("this port is for the processes of one cluster, which know its secret"))
@@ -214,8 +214,8 @@ impl Sorter {
         let rest = handover::rest_bytes(fixed).ok_or_else(stranger)?;
         header.resize(handover::FIXED_BYTES + rest, 0);
         stream.read_exact(&mut header[handover::FIXED_BYTES..]).await?;
-        let secret = self.answering.known.lock().as_ref().map(|known| known.secret.clone());
-        let client = secret.and_then(|secret| handover::client(&header, &secret)).ok_or_else(stranger)?;
+        let known = self.answering.known.lock().clone().ok_or_else(stranger)?;
+        let client = handover::client(&header, &known.secret, &known.member.boot).ok_or_else(stranger)?;
         self.clients.send((stream, client)).await.map_err(|_| ended())
     }
 }
@@ -230,18 +230,18 @@ pub(crate) fn channel(internal: &str) -> Result<Channel, tonic::transport::Error
         .connect_lazy())
 }
 
-/// Asks the process behind `channel` for its load; which process it is, and what it tells.
-pub(crate) async fn heartbeat(channel: Channel, secret: &str) -> Result<(String, Load), Status> {
-    let secret: MetadataValue<Ascii> = secret.parse().map_err(|_| Status::internal("the secret is no text"))?;
-    let mut client = MemberClient::with_interceptor(channel, with_secret(secret));
+/// Asks the process of `boot` behind `channel` for its load; which process it is, and what it tells.
+pub(crate) async fn heartbeat(channel: Channel, secret: &str, boot: &str) -> Result<(String, Load), Status> {
+    let proof = of_calls(secret, boot).parse().map_err(|_| Status::internal("a proof is no text"))?;
+    let mut client = MemberClient::with_interceptor(channel, with_proof(proof));
     let answer = client.heartbeat(HeartbeatRequest {}).await?.into_inner();
     let proto::Load { boot, connections, memory_bytes, takes_clients } = answer;
     Ok((boot, Load { connections, memory_bytes, takes_clients }))
 }
 
-fn with_secret(secret: MetadataValue<Ascii>) -> impl FnMut(Request<()>) -> Result<Request<()>, Status> {
+fn with_proof(proof: MetadataValue<Ascii>) -> impl FnMut(Request<()>) -> Result<Request<()>, Status> {
     move |mut request| {
-        request.metadata_mut().insert(SECRET, secret.clone());
+        request.metadata_mut().insert(PROOF, proof.clone());
         Ok(request)
     }
 }
@@ -252,9 +252,11 @@ pub struct Network;
 
 #[async_trait]
 impl Ask for Network {
-    async fn boot(&self, internal: &str, secret: &str) -> Option<String> {
+    async fn boot(&self, member: &Member, secret: &str) -> Option<String> {
+        let internal = member.internal.as_str();
         let asked = async {
-            let mut client = MemberClient::with_interceptor(channel(internal)?, with_secret(secret.parse()?));
+            let proof = of_calls(secret, &member.boot).parse()?;
+            let mut client = MemberClient::with_interceptor(channel(internal)?, with_proof(proof));
             let answer = client.identify(IdentifyRequest {}).await?;
             Ok::<_, Box<dyn std::error::Error + Send + Sync>>(answer.into_inner().boot)
         };

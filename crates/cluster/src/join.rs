@@ -42,9 +42,9 @@ pub struct Joining<'a> {
 /// Asks other processes.
 #[async_trait]
 pub trait Ask: Send + Sync {
-    /// What the process at an internal address answers to the question for its boot; none if it does not answer in time,
-    /// or does not know the secret.
-    async fn boot(&self, internal: &str, secret: &str) -> Option<String>;
+    /// What the process at the internal address of a member answers to the question for its boot; none if it does not answer in
+    /// time, or is another one.
+    async fn boot(&self, member: &Member, secret: &str) -> Option<String>;
 }
 
 /// Joins, and returns what the members are then and as which of them. `answering` is what the internal port answers with.
@@ -64,7 +64,7 @@ pub async fn join(joining: Joining<'_>, ask: &dyn Ask, answering: &Answering) ->
                 let member = known.clone();
                 return Ok((members, member));
             }
-            if ask.boot(&known.internal, &members.secret).await.as_ref() == Some(&known.boot) {
+            if ask.boot(known, &members.secret).await.as_ref() == Some(&known.boot) {
                 let address = format!("{}:{}", known.address, known.port);
                 return Err(Error::Runs { node, cluster: cluster.clone(), address });
             }

@@ -208,7 +208,7 @@ impl Master {
         let asked = peers.into_iter().map(|(boot, peer)| {
             let secret = secret.clone();
             async move {
-                let answer = tokio::time::timeout(interval, heartbeat(peer.channel, &secret)).await;
+                let answer = tokio::time::timeout(interval, heartbeat(peer.channel, &secret, &boot)).await;
                 (boot, answer)
             }
         });

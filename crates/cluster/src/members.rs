@@ -13,7 +13,7 @@ const FORMAT: u32 = 1;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Members {
     format: u32,
-    /// What every call between the processes of the cluster carries.
+    /// What every call between the processes of the cluster proves that its sender knows.
     pub secret: String,
     /// The nodes by number.
     pub nodes: Vec<Member>,

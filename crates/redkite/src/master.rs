@@ -203,7 +203,7 @@ async fn pass_on(
 ) -> io::Result<()> {
     prepare_socket(&node, peer);
     let at = client.local_addr().unwrap_or(listen);
-    node.write_all(&handover::header(peer, at, &place.secret)?).await?;
+    node.write_all(&handover::header(peer, at, &place.secret, &place.member.boot)?).await?;
     metrics::counter!("redkite_master_clients_total").increment(1);
     let (mut from_client, mut to_client) = client.split();
     let (mut from_node, mut to_node) = node.split();

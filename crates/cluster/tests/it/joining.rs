@@ -163,12 +163,12 @@ struct Scripted {
 
 #[async_trait]
 impl Ask for Scripted {
-    async fn boot(&self, internal: &str, _: &str) -> Option<String> {
+    async fn boot(&self, member: &Member, _: &str) -> Option<String> {
         let first = self.first.lock().take();
         if let Some(first) = first {
             first.await.unwrap();
         }
-        self.boots.get(internal).cloned()
+        self.boots.get(&member.internal).cloned()
     }
 }
 
@@ -197,13 +197,16 @@ async fn of_two_that_start_at_once_one_is_the_node() {
 async fn strangers_are_not_answered() {
     let meta = MemoryStore::new();
     let process = Process::start("a").await;
-    let internal = process.internal.to_string();
-    assert_eq!(Network.boot(&internal, "").await, None, "it does not know yet who it is");
-    process.join(&meta, 1, &Network).await.unwrap();
+    let other = Process::start("b").await;
+    let mut stranger = other.join(&MemoryStore::new(), 1, &Network).await.unwrap().1;
+    stranger.internal = process.internal.to_string();
+    assert_eq!(Network.boot(&stranger, "secret of a").await, None, "it does not know yet who it is");
+    let (_, member) = process.join(&meta, 1, &Network).await.unwrap();
     for secret in ["", "another", "secret of", "secret of b"] {
-        assert_eq!(Network.boot(&internal, secret).await, None);
+        assert_eq!(Network.boot(&member, secret).await, None);
     }
-    assert_eq!(Network.boot(&internal, "secret of a").await.as_deref(), Some("a"));
+    assert_eq!(Network.boot(&stranger, "secret of a").await, None, "the proof is for another process");
+    assert_eq!(Network.boot(&member, "secret of a").await.as_deref(), Some("a"));
 }
 
 #[tokio::test]
@@ -212,9 +215,9 @@ async fn a_master_hands_a_clients_connection_over_and_strangers_cannot() {
     let mut process = Process::start("a").await;
     process.join(&meta, 1, &Network).await.unwrap();
     let client: SocketAddr = "10.1.2.3:4000".parse().unwrap();
-    for (secret, known) in [("secret of a", true), ("another", false)] {
+    for (secret, boot, known) in [("secret of a", "a", true), ("another", "a", false), ("secret of a", "b", false)] {
         let mut connection = TcpStream::connect(process.internal).await.unwrap();
-        let header = handover::header(client, process.internal, secret).unwrap();
+        let header = handover::header(client, process.internal, secret, boot).unwrap();
         // In pieces, as a network may deliver it.
         for piece in [&header[..5], &header[5..20], &header[20..], b"what the client sends"] {
             connection.write_all(piece).await.unwrap();
