@@ -4,22 +4,37 @@ use std::collections::HashMap;
 use std::fmt;
 
 use redkite_types::{DataType, ElementType};
+use serde::{Deserialize, Serialize};
 
 use crate::error::{ExprError, clip};
 
 /// A constant of the filter language.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Constant {
     /// true or false
     Bool(bool),
     /// An integer.
     Int(i64),
     /// A floating point number.
-    Float(f64),
+    Float(#[serde(with = "bits")] f64),
     /// A text.
     Text(String),
     /// A list, of one kind or mixed.
     Array(Vec<Constant>),
+}
+
+/// A float as its bits: JSON has no infinities, and not one NaN of the many.
+mod bits {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(value.to_bits())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+        u64::deserialize(deserializer).map(f64::from_bits)
+    }
 }
 
 /// The value of a template variable.

@@ -25,6 +25,7 @@ mod limits;
 mod node;
 mod number;
 mod parser;
+mod portable;
 mod predicate;
 mod set;
 
@@ -32,4 +33,5 @@ pub use columns::{BatchColumns, ColumnError, Columns};
 pub use constant::{Constant, TemplateValue, Templates};
 pub use error::ExprError;
 pub use limits::Limits;
+pub use portable::{Portable, Written};
 pub use predicate::{Predicate, parse, parse_with_limits};

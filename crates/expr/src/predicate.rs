@@ -10,6 +10,7 @@ use crate::constant::Templates;
 use crate::error::{ExprError, Result, mistyped};
 use crate::limits::Limits;
 use crate::node::{Access, Base, Node, Operand};
+use crate::portable::{Portable, Written};
 use crate::{check, eval, keys, parser};
 
 /// A condition on rows. Cheap to clone, free of references, good for any number of evaluations on any thread.
@@ -19,6 +20,7 @@ pub struct Predicate {
     fields: Arc<[FieldId]>,
     exact_keys: Option<Arc<Keys>>,
     candidate_keys: Option<Arc<Keys>>,
+    written: Option<Arc<Written>>,
 }
 
 /// Parses a filter within the default [`Limits`] and checks it against a schema. A blank text selects every row.
@@ -52,12 +54,32 @@ impl Predicate {
             (None, Some((id, none))) => keys::candidates(&root, *id, none).map(Arc::new),
             (None, None) => None,
         };
-        Self { root: Arc::new(root), fields: fields.into(), exact_keys, candidate_keys }
+        Self { root: Arc::new(root), fields: fields.into(), exact_keys, candidate_keys, written: None }
+    }
+
+    /// The same, with what it was parsed from, so that it can be sent to others.
+    #[must_use]
+    pub fn written_as(self, text: String, templates: Templates) -> Self {
+        Self { written: Some(Arc::new(Written { text, templates })), ..self }
+    }
+
+    /// What another process makes the same predicate of; none if it was parsed and nobody told from what
+    /// ([`Predicate::written_as`]).
+    pub fn portable(&self) -> Option<Portable> {
+        if self.is_always_true() {
+            return Some(Portable::All);
+        }
+        match (&self.exact_keys, &self.written) {
+            (Some(keys), _) => Some(Portable::Keys(keys.clone())),
+            (None, Some(written)) => Some(Portable::Written(written.clone())),
+            (None, None) => None,
+        }
     }
 
     /// The predicate that selects every row.
     pub fn always_true() -> Self {
-        Self { root: Arc::new(Node::Constant(true)), fields: Arc::new([]), exact_keys: None, candidate_keys: None }
+        let root = Arc::new(Node::Constant(true));
+        Self { root, fields: Arc::new([]), exact_keys: None, candidate_keys: None, written: None }
     }
 
     /// The predicate that the primary key is one of these. Fails if the schema's primary key is of the other type.

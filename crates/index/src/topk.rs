@@ -137,6 +137,28 @@ impl TopK {
         };
     }
 
+    /// Takes over what a collector of the same query, with the same `k` and ties, found elsewhere: its [`TopHits`], the hits in
+    /// any order.
+    pub fn absorb(&mut self, hits: &[Hit], ties_overflowed: bool) {
+        hits.iter().for_each(|hit| self.push(hit.score, hit.row));
+        if ties_overflowed && (1..=hits.len()).contains(&self.k) {
+            // What overflowed were ties with its k-th; what it dropped of worse ones cannot be among the outcome.
+            let mut ranks: Vec<u32> = hits.iter().map(|hit| self.order.rank(hit.score)).collect();
+            let rank = *ranks.select_nth_unstable(self.k - 1).1;
+            self.dropped = Some(self.dropped.map_or(rank, |own| own.min(rank)));
+        }
+    }
+
+    /// How many rows it holds, which may be more than the outcome will have.
+    pub fn len(&self) -> usize {
+        self.kept.len()
+    }
+
+    /// Whether it holds none.
+    pub fn is_empty(&self) -> bool {
+        self.kept.is_empty()
+    }
+
     /// What was found.
     pub fn into_sorted(mut self) -> TopHits {
         self.cut();

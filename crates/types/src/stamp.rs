@@ -67,6 +67,11 @@ impl FragmentId {
         self.made
     }
 
+    /// Whether a merge wrote it.
+    pub fn is_merged(&self) -> bool {
+        self.made != self.revision
+    }
+
     /// An id that sorts behind this one, for the revision read now (if that is older, for this one's) and fresh
     /// randomness: ids made at one revision have no order of their own.
     pub fn following(&self, revision: Revision, nonce: u64) -> Self {
@@ -215,6 +220,7 @@ mod tests {
                 assert!(merged.to_string() > last.to_string());
                 assert_eq!((merged.revision(), merged.made()), (Revision(9), Revision(20)));
                 assert_eq!(merged.to_string().parse::<FragmentId>().unwrap(), merged);
+                assert!(merged.is_merged() && !last.is_merged());
                 // A merge of what was merged sorts behind that.
                 let again = merged.merged(next.as_ref(), Revision(30), 0);
                 assert!(again.is_none_or(|again| again > merged && next.is_none_or(|next| again < next)));

@@ -13,7 +13,8 @@ pub enum Key {
 }
 
 /// Primary keys of one collection, in the order they were given.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Keys {
     /// Of an Int64 key field.
     Int(Vec<i64>),

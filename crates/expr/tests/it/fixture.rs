@@ -158,10 +158,19 @@ pub fn select(predicate: &Predicate) -> Vec<usize> {
     predicate.evaluate(&BatchColumns::new(&batch, &schema)).unwrap().set_indices().collect()
 }
 
-/// The filter selects exactly these rows; a slice of the batch selects the same ones.
+/// The predicate as another process gets it.
+pub fn sent(predicate: Predicate, filter: &str, templates: &Templates) -> Predicate {
+    let written = predicate.written_as(filter.to_owned(), templates.clone());
+    let bytes = serde_json::to_vec(&written.portable().unwrap()).unwrap();
+    let portable: redkite_expr::Portable = serde_json::from_slice(&bytes).unwrap();
+    portable.predicate(&schema()).unwrap()
+}
+
+/// The filter selects exactly these rows, as another process gets it, too; a slice of the batch selects the same ones.
 pub fn check(filter: &str, expected: &[usize]) {
     let predicate = predicate(filter);
     assert_eq!(select(&predicate), expected, "{filter}");
+    assert_eq!(select(&sent(predicate.clone(), filter, &Templates::new())), expected, "{filter}, sent");
     let (sliced, schema) = (batch().slice(1, 4), schema());
     let rows: Vec<usize> = predicate.evaluate(&BatchColumns::new(&sliced, &schema)).unwrap().set_indices().collect();
     let expected: Vec<usize> = expected.iter().filter(|row| (1..5).contains(*row)).map(|row| row - 1).collect();

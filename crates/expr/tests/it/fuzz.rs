@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use redkite_expr::{BatchColumns, Constant, Predicate, Templates, parse};
 
-use crate::fixture::{batch, schema};
+use crate::fixture::{batch, schema, sent};
 
 /// Pieces that the language is made of, and some that it is not.
 const PIECES: &[&str] = &[
@@ -128,6 +128,8 @@ fn exercise(text: &str) -> Option<Predicate> {
         Ok(predicate) => {
             let selected = predicate.evaluate(&BatchColumns::new(&batch, &schema)).unwrap();
             assert_eq!(selected.len(), batch.num_rows(), "{text}");
+            let sent = sent(predicate.clone(), text, &templates());
+            assert_eq!(sent.evaluate(&BatchColumns::new(&batch, &schema)).unwrap(), selected, "{text}, sent");
             Some(predicate)
         }
         Err(error) => {

@@ -2,7 +2,7 @@
 
 use redkite_expr::{TemplateValue, Templates, parse};
 
-use crate::fixture::{schema, select};
+use crate::fixture::{schema, select, sent};
 
 fn templates() -> Templates {
     let list = |values: Vec<TemplateValue>| TemplateValue::Array(values);
@@ -54,6 +54,7 @@ fn values() {
     for (filter, expected) in cases {
         let predicate = parse(filter, &templates(), &schema()).unwrap_or_else(|error| panic!("{filter}: {error}"));
         assert_eq!(select(&predicate), *expected, "{filter}");
+        assert_eq!(select(&sent(predicate, filter, &templates())), *expected, "{filter}, sent");
     }
 }
 

@@ -95,6 +95,21 @@ proptest! {
         merged.merge(push_all(empty.clone(), right));
         prop_assert_eq!(plain(&merged.into_sorted()), plain(&expected));
 
+        // As told by others, in another order.
+        let told = |part: &[(f32, u64)]| {
+            let mut told = push_all(empty.clone(), part).into_sorted();
+            told.hits.sort_by_key(|hit| hit.row);
+            told
+        };
+        for own in [left, &[][..]] {
+            let mut absorbed = push_all(empty.clone(), own);
+            if own.is_empty() {
+                absorbed.absorb(&told(left).hits, told(left).ties_overflowed);
+            }
+            absorbed.absorb(&told(right).hits, told(right).ties_overflowed);
+            prop_assert_eq!(plain(&absorbed.into_sorted()), plain(&expected));
+        }
+
         let (scores, ids): (Vec<f32>, Vec<u32>) = rows.iter().map(|&(score, row)| (score, row as u32)).unzip();
         let mut offered = empty;
         for (scores, ids) in scores.chunks(64).zip(ids.chunks(64)) {
