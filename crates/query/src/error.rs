@@ -21,6 +21,13 @@ pub enum Error {
         /// The limit.
         limit: u64,
     },
+    /// A node's request to another one, or the answer to it, is not what it should be. No client hears of it: the node that
+    /// asked reads by itself.
+    #[error("a request between nodes, or its answer, cannot be used: {detail}")]
+    SubRequest {
+        /// Why.
+        detail: String,
+    },
     /// A broken invariant.
     #[error("internal error: {detail}")]
     Internal {
@@ -41,7 +48,7 @@ impl Error {
             Error::Table(error) => error.kind(),
             Error::Index(_) => ErrorKind::Invalid,
             Error::TooLarge { .. } => ErrorKind::Invalid,
-            Error::Internal { .. } => ErrorKind::Internal,
+            Error::SubRequest { .. } | Error::Internal { .. } => ErrorKind::Internal,
         }
     }
 }

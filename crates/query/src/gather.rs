@@ -5,19 +5,141 @@ use std::sync::Arc;
 
 use arrow_array::{Array, ArrayRef, new_empty_array};
 use arrow_select::interleave::interleave;
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use redkite_table::Database;
 use redkite_table::entry::CollectionRecord;
 use redkite_table::fragment::FragmentReader;
-use redkite_types::FieldId;
+use redkite_types::{FieldId, limits};
 
+use crate::answer::{read_gathered, rows_bytes};
+use crate::fanout::{Asking, Holders, Reader, Share, Work};
+use crate::frame;
+use crate::request::{self, Ask};
 use crate::source::Source;
 use crate::{Error, Result, RowId, Rows, cpu};
 
 /// Rows gathered before the size of the answer is looked at.
 const PART_ROWS: usize = 4_096;
+/// Most bytes of an answer.
+const BYTES_MAX: u64 = limits::QUERY_OUTPUT_BYTES_MAX as u64;
+
+/// The columns `fields` of `ids`, from who has read their fragments already, if others than this node have.
+pub(crate) async fn gather(
+    asking: Asking<'_>,
+    shared: Option<(&Holders, Vec<Share>)>,
+    source: &Source,
+    ids: Vec<RowId>,
+    fields: &[FieldId],
+) -> Result<Rows> {
+    let Some((plan, mut shares)) = shared else {
+        return gather_here(asking.database, source, ids, fields, BYTES_MAX).await;
+    };
+    let certain = certain_bytes(source, fields, ids.len())?;
+    if certain > BYTES_MAX {
+        return Err(Error::TooLarge { bytes: certain, limit: BYTES_MAX });
+    }
+    let mut used = vec![false; source.fragments.len()];
+    for id in &ids {
+        if let Some(used) = used.get_mut(id.fragment()) {
+            *used = true;
+        }
+    }
+    shares.iter_mut().for_each(|share| share.places.retain(|place| used[*place]));
+    shares.retain(|share| !share.places.is_empty());
+    if fields.is_empty() || shares.iter().all(|share| share.by.is_none()) {
+        return gather_here(asking.database, source, ids, fields, BYTES_MAX).await;
+    }
+    let source = Arc::new(source.clone());
+    let gathering = Gathering { asking, source, ids: &ids, fields };
+    let done = asking.spread_over(plan, shares, &gathering).await?;
+    let bytes: u64 = done.iter().map(|done| done.part.1).sum();
+    if bytes > BYTES_MAX {
+        return Err(Error::TooLarge { bytes, limit: BYTES_MAX });
+    }
+    let mut owners = vec![usize::MAX; used.len()];
+    for (part, done) in done.iter().enumerate() {
+        done.share.places.iter().for_each(|place| owners[*place] = part);
+    }
+    let parts: Vec<Rows> = done.into_iter().map(|done| done.part.0).collect();
+    let fields = fields.to_vec();
+    cpu::run(bytes, move || put_together(&parts, &owners, &ids, &fields)).await
+}
+
+/// The rows of all parts, in the order of `ids`; `owners` tells the part of each fragment.
+fn put_together(parts: &[Rows], owners: &[usize], ids: &[RowId], fields: &[FieldId]) -> Result<Rows> {
+    let missing = || Error::Internal { detail: "a row that nobody has gathered".into() };
+    let mut next = vec![0usize; parts.len()];
+    let mut order = Vec::with_capacity(ids.len());
+    for id in ids {
+        let part = *owners.get(id.fragment()).ok_or_else(missing)?;
+        let at = next.get_mut(part).ok_or_else(missing)?;
+        order.push((part, *at));
+        *at += 1;
+    }
+    if parts.iter().zip(&next).any(|(part, taken)| part.rows != *taken) {
+        return Err(missing());
+    }
+    let mut columns = Vec::with_capacity(fields.len());
+    for (at, field) in fields.iter().enumerate() {
+        let of_parts = parts.iter().map(|part| part.columns.get(at).map(|(_, column)| column.as_ref()));
+        let arrays: Vec<&dyn Array> = of_parts.collect::<Option<_>>().ok_or_else(missing)?;
+        let column = interleave(&arrays, &order)
+            .map_err(|error| Error::Internal { detail: format!("columns of nodes do not fit together: {error}") })?;
+        columns.push((*field, column));
+    }
+    Ok(Rows { rows: ids.len(), columns })
+}
+
+/// Gathering as work that is shared.
+struct Gathering<'a> {
+    asking: Asking<'a>,
+    source: Arc<Source>,
+    ids: &'a [RowId],
+    fields: &'a [FieldId],
+}
+
+impl Gathering<'_> {
+    /// The rows that lie in these fragments, in order.
+    fn ids_in<'p>(&self, places: &'p [usize]) -> impl Iterator<Item = (usize, RowId)> + use<'_, 'p> {
+        self.ids.iter().filter_map(|id| Some((places.binary_search(&id.fragment()).ok()?, *id)))
+    }
+}
+
+impl Work for Gathering<'_> {
+    /// The rows, and how many bytes they take.
+    type Part = (Rows, u64);
+
+    fn cost(&self, places: &[usize]) -> u64 {
+        let rows = self.ids_in(places).count();
+        certain_bytes(&self.source, self.fields, rows).unwrap_or(0)
+    }
+
+    fn request(&self, places: &[usize]) -> Result<(Bytes, Reader<(Rows, u64)>)> {
+        let own = self.ids_in(places).map(|(slot, id)| RowId::new(slot, id.row()));
+        let body = rows_bytes(own);
+        let rows = self.ids_in(places).count();
+        let ask = Ask::Gather { fields: self.fields.to_vec(), rows, bytes_max: BYTES_MAX };
+        let bytes = request::encode(&self.source, places, self.fields, ask, &body)?;
+        let (to, source, fields) = (frame::id(&bytes), self.source.clone(), self.fields.to_vec());
+        let read = move |answer: &Bytes| Ok((read_gathered(to, answer, &source, &fields, rows)?, answer.len() as u64));
+        Ok((bytes, Box::new(read)))
+    }
+
+    fn here<'w>(&'w self, places: &'w [usize]) -> BoxFuture<'w, Result<(Rows, u64)>> {
+        let gathering = async {
+            let ids = self.ids_in(places).map(|(_, id)| id).collect();
+            let rows = gather_here(self.asking.database, &self.source, ids, self.fields, BYTES_MAX).await?;
+            let bytes = rows.columns.iter().map(|(_, column)| column.get_buffer_memory_size() as u64).sum();
+            Ok((rows, bytes))
+        };
+        gathering.boxed()
+    }
+}
 
 /// The columns `fields` of `ids`.
-pub(crate) async fn gather(
+pub(crate) async fn gather_here(
     database: &Database,
     source: &Source,
     ids: Vec<RowId>,

@@ -4,7 +4,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{Array, ArrayRef, Int64Array, StringArray};
 
-use crate::{Error, Result};
+use crate::{Error, Result, RowId};
 
 /// A key in place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,4 +37,41 @@ impl<'a> KeyColumn<'a> {
             KeyColumn::Text(keys) => KeyRef::Text(keys.value(at)),
         }
     }
+}
+
+/// Rows of one fragment, ascending, and their keys.
+#[derive(Debug, Clone)]
+pub(crate) struct KeyRun {
+    /// The fragment's place.
+    pub(crate) place: usize,
+    pub(crate) rows: Vec<u32>,
+    pub(crate) keys: ArrayRef,
+}
+
+impl KeyRun {
+    /// The runs of ascending rows; `keys` are theirs.
+    pub(crate) fn of(ids: &[RowId], keys: &ArrayRef) -> Vec<KeyRun> {
+        let mut at = 0;
+        let runs = ids.chunk_by(|a, b| a.fragment() == b.fragment()).map(|run| {
+            let keys = keys.slice(at, run.len());
+            at += run.len();
+            KeyRun { place: run[0].fragment(), rows: run.iter().map(|id| id.row()).collect(), keys }
+        });
+        runs.collect()
+    }
+}
+
+/// All rows of the runs, in the order of the runs, and their keys.
+pub(crate) fn joined(runs: &[KeyRun], none: &arrow_schema::DataType) -> Result<(Vec<RowId>, ArrayRef)> {
+    let ids = runs.iter().flat_map(|run| run.rows.iter().map(|row| RowId::new(run.place, *row))).collect();
+    let keys = match runs {
+        [] => arrow_array::new_empty_array(none),
+        [only] => only.keys.clone(),
+        _ => {
+            let arrays: Vec<&dyn Array> = runs.iter().map(|run| run.keys.as_ref()).collect();
+            arrow_select::concat::concat(&arrays)
+                .map_err(|error| Error::Internal { detail: format!("keys do not fit together: {error}") })?
+        }
+    };
+    Ok((ids, keys))
 }

@@ -5,21 +5,40 @@
 //! select and score on CPU threads, order by (score, key) or key, gather the output columns.
 //!
 //! Rows are numbered over the snapshot: the fragment's place in the list above, its row below ([`RowId`]).
+//!
+//! In a cluster a [`Coordinator`] splits the work by fragments over the nodes that hold them, and a [`Holder`] does what it is
+//! asked ([`Peers`] carries the bytes). The steps are the same; only who selects and scores, and who gathers, differs.
 
+mod answer;
+mod coordinator;
 mod cpu;
 mod error;
+mod fanout;
+mod frame;
 mod gather;
+mod health;
+mod holder;
 mod keys;
 mod lookup;
+mod metrics;
+mod placement;
+mod request;
 mod row_id;
 mod scan;
+mod scoring;
 mod search;
 mod source;
 mod warm;
 
+pub use answer::SUBANSWER_BYTES_MAX;
+pub use coordinator::Coordinator;
 pub use error::{Error, Result};
+pub use fanout::{AskError, Peer, Peers};
+pub use holder::Holder;
 pub use lookup::{QueryRequest, count, query};
+pub use placement::Placement;
 pub use redkite_index::Window;
+pub use request::SUBREQUEST_BYTES_MAX;
 pub use row_id::RowId;
 pub use search::{SearchHits, SearchRequest, search};
 pub use warm::warm;

@@ -8,19 +8,21 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow_array::ArrayRef;
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use redkite_expr::Predicate;
-use redkite_index::{Element, Queries, TIES_MAX, TopHits, TopK, Vectors, Window};
-use redkite_table::fragment::FragmentReader;
+use redkite_index::{TIES_MAX, TopHits, TopK, Window};
 use redkite_table::{Collection, Database};
 use redkite_types::{FieldId, Metric, limits};
 
-use crate::keys::{KeyColumn, KeyRef};
-use crate::scan::Scan;
+use crate::answer::Asked;
+use crate::fanout::{Asking, Done, Holders, Reader, Share, Work};
+use crate::keys::{KeyColumn, KeyRef, KeyRun};
+use crate::request::{self, Ask};
+use crate::scoring::{Readers, Scorer, TIES_LIMIT, Wanted, key_runs};
 use crate::source::{Source, forgetting_damage};
 use crate::{Error, Result, RowId, Rows, cpu, gather};
-
-/// Most rows with equal scores that are ordered by key; among more, the oldest rows stay.
-const TIES_LIMIT: usize = 1 << 18;
 
 /// Least bytes of a hit in an answer: its score and its key.
 const HIT_BYTES: u64 = 12;
@@ -68,72 +70,207 @@ pub struct SearchHits {
 /// One hit with its key in place.
 type KeyedHit<'a> = (f32, KeyRef<'a>, RowId);
 
-/// Finds the nearest rows.
+/// Finds the nearest rows, without the help of other nodes.
 pub async fn search(database: &Database, request: SearchRequest) -> Result<SearchHits> {
-    forgetting_damage(database, search_once(database, request)).await
+    asked(Asking::alone(database), request).await
 }
 
-async fn search_once(database: &Database, request: SearchRequest) -> Result<SearchHits> {
+/// Finds the nearest rows.
+pub(crate) async fn asked(asking: Asking<'_>, request: SearchRequest) -> Result<SearchHits> {
+    forgetting_damage(asking.database, search_once(asking, request)).await
+}
+
+async fn search_once(asking: Asking<'_>, request: SearchRequest) -> Result<SearchHits> {
     let source = Source::new(&request.collection, &request.filter)?;
-    let definition = source
-        .record
-        .schema
-        .field_by_id(request.vector)
-        .ok_or_else(|| Error::Internal { detail: format!("field {} is not in the schema", request.vector) })?;
-    let not_vector = || Error::Internal { detail: format!("field {} is no vector", definition.name) };
-    let element = Element::of(definition.data_type).ok_or_else(not_vector)?;
-    let dim = definition.data_type.dim().ok_or_else(not_vector)?;
-    let row_bytes = definition.data_type.vector_bytes().ok_or_else(not_vector)?;
-    let queries = Arc::new(Queries::new(request.metric, Vectors::from_le_bytes(element, &request.queries), dim)?);
-
-    let mut fields = request.filter.fields().to_vec();
-    fields.extend([source.key, request.vector]);
-    let readers = Arc::new(source.open_all(database, &fields).await?);
-    let rows: u64 = readers.iter().map(|reader| u64::from(reader.rows())).sum();
-    let bytes = rows * row_bytes as u64 * (queries.len() as u64).div_ceil(8).max(1);
-
+    let how = (request.metric, request.window);
+    let scorer = Scorer::new(&source.record, request.filter.clone(), request.vector, how, &request.queries)?;
+    let (scorer, queries) = (Arc::new(scorer), request.queries.clone());
+    let rows = source.rows();
     let best = request.limit.saturating_add(request.offset);
-    check_size(queries.len(), best, rows)?;
-    let ties_limit = (TIES_BUDGET / queries.len().max(1)).min(TIES_LIMIT);
+    check_size(scorer.queries.len(), best, rows)?;
+    let ties_limit = (TIES_BUDGET / scorer.queries.len().max(1)).min(TIES_LIMIT);
+    let page = Page { offset: request.offset, limit: request.limit, whole_ties: request.whole_ties };
+    let plan = asking.plan(&source);
     let mut wanted = Wanted { best, ties: TIES_MAX.min(ties_limit) };
-    let (scores, ids, counts) = loop {
-        let tops = score(&queries, &request, readers.clone(), wanted, bytes).await?;
-        let (readers, key, now, metric) = (readers.clone(), source.key, wanted, request.metric);
-        let (offset, limit, held) = (request.offset, request.limit, rows as usize);
-        let whole_ties = request.whole_ties;
-        let found: usize = tops.iter().map(|top| top.hits.len()).sum();
-        let ordered = cpu::run(found as u64 * 64, move || {
-            let mut next = None;
-            let mut answer: (Vec<f32>, Vec<RowId>, Vec<usize>) = Default::default();
-            for top in tops {
-                let complete = top.hits.len() < now.best || now.best >= held;
-                let more_ties = top.ties_overflowed && now.ties < ties_limit;
-                let columns = key_columns(&readers, key, &top)?;
-                let hits = order(&columns, &top, metric)?;
-                if more_ties || (hits.len() < now.best && !complete) {
-                    next = Some(now.more(more_ties, ties_limit));
-                }
-                let end = match hits.get(offset.saturating_add(limit).saturating_sub(1)) {
-                    Some((last, ..)) if whole_ties => hits.partition_point(|(score, ..)| !worse(metric, *score, *last)),
-                    _ => hits.len().min(offset.saturating_add(limit)),
-                };
-                let kept = &hits[offset.min(end)..end];
-                answer.0.extend(kept.iter().map(|(score, ..)| *score));
-                answer.1.extend(kept.iter().map(|(_, _, id)| *id));
-                answer.2.push(kept.len());
-            }
-            Ok((answer, next))
-        });
-        match ordered.await? {
-            (answer, None) => break answer,
+    let (answer, shares) = loop {
+        let scoring = Scoring { asking, source: &source, scorer: &scorer, queries: &queries, wanted };
+        let done = asking.spread(plan.as_ref(), &source, &scoring).await?;
+        let (parts, shares): (Vec<Scored>, Vec<Share>) =
+            done.into_iter().map(|Done { part, share }| (part, share)).unzip();
+        let ordering = Ordering { scorer: scorer.clone(), key: source.key, wanted, rows, ties_limit, page };
+        let found: usize = parts.iter().map(Scored::len).sum();
+        match cpu::run(found as u64 * 64, move || ordering.order(parts)).await? {
+            (answer, None) => break (answer, shares),
             (_, Some(next)) => wanted = next,
         }
     };
-    answer(database, &source, &request, scores, ids, counts).await
+    let (scores, ids, counts) = answer;
+    let columns = Columns { asking, source: &source, request: &request };
+    columns.answer(scores, ids, counts, plan.as_ref().map(|plan| (plan, shares))).await
+}
+
+/// Scoring as work that is shared.
+struct Scoring<'a> {
+    asking: Asking<'a>,
+    source: &'a Source,
+    scorer: &'a Arc<Scorer>,
+    queries: &'a Bytes,
+    wanted: Wanted,
+}
+
+/// What was found in some fragments.
+#[derive(Debug)]
+enum Scored {
+    /// Here: the fragments are open, and tell the keys of what stays.
+    Here { readers: Readers, tops: Vec<TopK> },
+    /// On another node: for each query its hits and their keys.
+    There(Vec<(TopHits, Vec<KeyRun>)>),
+}
+
+impl Scored {
+    /// About how many hits it has.
+    fn len(&self) -> usize {
+        match self {
+            Scored::Here { tops, .. } => tops.iter().map(TopK::len).sum(),
+            Scored::There(tops) => tops.iter().map(|(top, _)| top.hits.len()).sum(),
+        }
+    }
+}
+
+impl Work for Scoring<'_> {
+    type Part = Scored;
+
+    fn cost(&self, places: &[usize]) -> u64 {
+        self.scorer.cost(self.source.rows_of(places))
+    }
+
+    fn request(&self, places: &[usize]) -> Result<(Bytes, Reader<Scored>)> {
+        let ask = Ask::Score {
+            filter: request::portable(&self.scorer.filter)?,
+            vector: self.scorer.vector,
+            metric: self.scorer.metric,
+            window: self.scorer.window.into(),
+            best: self.wanted.best,
+            ties: self.wanted.ties,
+        };
+        let fields = self.scorer.fields(self.source.key);
+        let bytes = request::encode(self.source, places, &fields, ask, self.queries)?;
+        let (asked, queries) = (Asked::new(&bytes, self.source, places)?, self.scorer.queries.len());
+        let most = self.wanted.best.saturating_add(self.wanted.ties);
+        Ok((bytes, Box::new(move |answer| Ok(Scored::There(asked.scored(answer, queries, most)?)))))
+    }
+
+    fn here<'w>(&'w self, places: &'w [usize]) -> BoxFuture<'w, Result<Scored>> {
+        let scoring = async {
+            let fields = self.scorer.fields(self.source.key);
+            let readers = self.source.open(self.asking.database, places.iter().copied(), &fields).await?;
+            let readers = Arc::new(readers);
+            let tops = self.scorer.score(&readers, self.wanted).await?;
+            Ok(Scored::Here { readers, tops })
+        };
+        scoring.boxed()
+    }
+}
+
+/// Which of the ordered hits are asked for.
+#[derive(Debug, Clone, Copy)]
+struct Page {
+    offset: usize,
+    limit: usize,
+    whole_ties: bool,
+}
+
+/// Scores, rows, and hits of each query.
+type Found = (Vec<f32>, Vec<RowId>, Vec<usize>);
+
+/// How parts are put together and ordered.
+struct Ordering {
+    scorer: Arc<Scorer>,
+    key: FieldId,
+    wanted: Wanted,
+    rows: u64,
+    ties_limit: usize,
+    page: Page,
+}
+
+impl Ordering {
+    /// What is asked for, unless more has to be kept to tell: then how much.
+    fn order(&self, parts: Vec<Scored>) -> Result<(Found, Option<Wanted>)> {
+        let (wanted, metric, Page { offset, limit, whole_ties }) = (self.wanted, self.scorer.metric, self.page);
+        let (tops, mut keys) = self.merged(parts);
+        let mut next = None;
+        let mut answer = Found::default();
+        for (query, top) in tops.into_iter().enumerate() {
+            let complete = top.hits.len() < wanted.best || wanted.best as u64 >= self.rows;
+            let more_ties = top.ties_overflowed && wanted.ties < self.ties_limit;
+            let mut runs = Vec::new();
+            for keys in &mut keys {
+                runs.append(&mut keys.of(query, self.key, &top)?);
+            }
+            runs.sort_unstable_by_key(|run| run.place);
+            let hits = order(&runs, &top, metric)?;
+            if more_ties || (hits.len() < wanted.best && !complete) {
+                next = Some(wanted.more(more_ties, self.ties_limit));
+            }
+            let end = match hits.get(offset.saturating_add(limit).saturating_sub(1)) {
+                Some((last, ..)) if whole_ties => hits.partition_point(|(score, ..)| !worse(metric, *score, *last)),
+                _ => hits.len().min(offset.saturating_add(limit)),
+            };
+            let kept = &hits[offset.min(end)..end];
+            answer.0.extend(kept.iter().map(|(score, ..)| *score));
+            answer.1.extend(kept.iter().map(|(_, _, id)| *id));
+            answer.2.push(kept.len());
+        }
+        Ok((answer, next))
+    }
+
+    /// The best of all parts for each query, and who knows their keys.
+    fn merged(&self, parts: Vec<Scored>) -> (Vec<TopHits>, Vec<Keys>) {
+        let mut merged: Option<Vec<TopK>> = None;
+        let mut keys = Vec::with_capacity(parts.len());
+        for part in parts {
+            match part {
+                Scored::Here { readers, tops } => {
+                    keys.push(Keys::Here(readers));
+                    match &mut merged {
+                        None => merged = Some(tops),
+                        Some(merged) => merged.iter_mut().zip(tops).for_each(|(into, from)| into.merge(from)),
+                    }
+                }
+                Scored::There(tops) => {
+                    let merged = merged.get_or_insert_with(|| self.scorer.collectors(self.wanted));
+                    let (tops, runs): (Vec<_>, Vec<_>) = tops.into_iter().unzip();
+                    for (into, from) in merged.iter_mut().zip(tops) {
+                        into.absorb(&from.hits, from.ties_overflowed);
+                    }
+                    keys.push(Keys::There(runs));
+                }
+            }
+        }
+        let merged = merged.unwrap_or_else(|| self.scorer.collectors(self.wanted));
+        (merged.into_iter().map(TopK::into_sorted).collect(), keys)
+    }
+}
+
+/// Where the keys of hits are.
+enum Keys {
+    Here(Readers),
+    /// By query.
+    There(Vec<Vec<KeyRun>>),
+}
+
+impl Keys {
+    /// Those of a query's hits; asked for once.
+    fn of(&mut self, query: usize, key: FieldId, top: &TopHits) -> Result<Vec<KeyRun>> {
+        match self {
+            Keys::Here(readers) => key_runs(readers, key, top),
+            Keys::There(runs) => Ok(runs.get_mut(query).map(std::mem::take).unwrap_or_default()),
+        }
+    }
 }
 
 /// Refuses a search whose hits alone could be a larger answer than allowed, before they are collected.
-fn check_size(queries: usize, best: usize, rows: u64) -> Result<()> {
+pub(crate) fn check_size(queries: usize, best: usize, rows: u64) -> Result<()> {
     let hits = (queries as u64).saturating_mul((best as u64).min(rows));
     let bytes = hits.saturating_mul(HIT_BYTES);
     let limit = limits::QUERY_OUTPUT_BYTES_MAX as u64;
@@ -145,89 +282,14 @@ fn worse(metric: Metric, score: f32, than: f32) -> bool {
     if metric.larger_is_better() { score < than } else { score > than }
 }
 
-/// How much a scoring pass keeps for each query.
-#[derive(Debug, Clone, Copy)]
-struct Wanted {
-    best: usize,
-    ties: usize,
-}
-
-impl Wanted {
-    /// What to keep when rows with one key, or more ties than expected, left too little.
-    fn more(self, ties: bool, ties_limit: usize) -> Self {
-        match ties {
-            true => Self { ties: self.ties.saturating_mul(8).min(ties_limit), ..self },
-            false => Self { best: self.best.saturating_mul(2), ..self },
-        }
-    }
-}
-
-/// Scores all rows for all queries, on as many workers as the bytes are worth.
-async fn score(
-    queries: &Arc<Queries>,
-    request: &SearchRequest,
-    readers: Arc<Vec<FragmentReader>>,
-    wanted: Wanted,
-    bytes: u64,
-) -> Result<Vec<TopHits>> {
-    let collectors = {
-        let (metric, window, count) = (request.metric, request.window, queries.len());
-        move || -> Vec<TopK> {
-            let one = || TopK::new(metric, wanted.best).with_ties_max(wanted.ties).within(window);
-            (0..count).map(|_| one()).collect()
-        }
-    };
-    let workers = cpu::workers(bytes).min(readers.len().max(1));
-    let mut parts = Vec::with_capacity(workers);
-    for worker in 0..workers {
-        let (queries, readers, filter) = (queries.clone(), readers.clone(), request.filter.clone());
-        let (vector, collectors) = (request.vector, collectors);
-        parts.push(cpu::run(bytes, move || {
-            let mut tops = collectors();
-            let scan = Scan { queries: &queries, filter: &filter, vector };
-            for (place, reader) in readers.iter().enumerate().skip(worker).step_by(workers) {
-                scan.fragment(place, reader, &mut tops)?;
-            }
-            Ok(tops)
-        }));
-    }
-    let mut merged: Option<Vec<TopK>> = None;
-    for tops in futures::future::try_join_all(parts).await? {
-        match &mut merged {
-            None => merged = Some(tops),
-            Some(merged) => merged.iter_mut().zip(tops).for_each(|(into, from)| into.merge(from)),
-        }
-    }
-    Ok(merged.unwrap_or_default().into_iter().map(TopK::into_sorted).collect())
-}
-
-/// The keys of a query's hits: per reader that has some, its rows ascending and their keys.
-type KeyColumns = Vec<(usize, Vec<u32>, ArrayRef)>;
-
-fn key_columns(readers: &[FragmentReader], key: FieldId, top: &TopHits) -> Result<KeyColumns> {
-    let mut ids: Vec<RowId> = top.hits.iter().map(|hit| RowId(hit.row)).collect();
-    ids.sort_unstable();
-    let mut columns = KeyColumns::new();
-    for run in ids.chunk_by(|a, b| a.fragment() == b.fragment()) {
-        let rows: Vec<u32> = run.iter().map(|id| id.row()).collect();
-        let place = run[0].fragment();
-        let reader = readers
-            .get(place)
-            .ok_or_else(|| Error::Internal { detail: format!("a hit in fragment {place}, which was not opened") })?;
-        let keys = reader.take(key, &rows)?;
-        columns.push((place, rows, keys));
-    }
-    Ok(columns)
-}
-
-/// The hits by (score, key), one a key.
-fn order<'c>(columns: &'c KeyColumns, top: &TopHits, metric: Metric) -> Result<Vec<KeyedHit<'c>>> {
-    let keys = columns.iter().map(|(_, _, keys)| KeyColumn::new(keys)).collect::<Result<Vec<_>>>()?;
-    let mut hits: Vec<KeyedHit<'c>> = Vec::with_capacity(top.hits.len());
+/// The hits by (score, key), one a key; the runs ascend.
+fn order<'r>(runs: &'r [KeyRun], top: &TopHits, metric: Metric) -> Result<Vec<KeyedHit<'r>>> {
+    let keys = runs.iter().map(|run| KeyColumn::new(&run.keys)).collect::<Result<Vec<_>>>()?;
+    let mut hits: Vec<KeyedHit<'r>> = Vec::with_capacity(top.hits.len());
     for hit in &top.hits {
         let id = RowId(hit.row);
-        let place = columns.binary_search_by_key(&id.fragment(), |(place, ..)| *place);
-        let at = place.ok().and_then(|slot| Some((slot, columns[slot].1.binary_search(&id.row()).ok()?)));
+        let place = runs.binary_search_by_key(&id.fragment(), |run| run.place);
+        let at = place.ok().and_then(|slot| Some((slot, runs[slot].rows.binary_search(&id.row()).ok()?)));
         let (slot, at) = at.ok_or_else(|| Error::Internal { detail: "a hit without a key".into() })?;
         hits.push((hit.score, keys[slot].key(at), id));
     }
@@ -239,26 +301,33 @@ fn order<'c>(columns: &'c KeyColumns, top: &TopHits, metric: Metric) -> Result<V
     Ok(hits)
 }
 
-/// Fetches the keys and columns of the hits.
-async fn answer(
-    database: &Database,
-    source: &Source,
-    request: &SearchRequest,
-    scores: Vec<f32>,
-    ids: Vec<RowId>,
-    counts: Vec<usize>,
-) -> Result<SearchHits> {
-    let mut fields = request.fields.clone();
-    let own_key = fields.iter().position(|field| *field == source.key);
-    if own_key.is_none() {
-        fields.push(source.key);
+/// The columns of the answer.
+struct Columns<'a> {
+    asking: Asking<'a>,
+    source: &'a Source,
+    request: &'a SearchRequest,
+}
+
+impl Columns<'_> {
+    /// Fetches the keys and columns of the hits, each from who found it.
+    async fn answer(
+        &self,
+        scores: Vec<f32>,
+        ids: Vec<RowId>,
+        counts: Vec<usize>,
+        shared: Option<(&Holders, Vec<Share>)>,
+    ) -> Result<SearchHits> {
+        let mut fields = self.request.fields.clone();
+        let own_key = fields.iter().position(|field| *field == self.source.key);
+        if own_key.is_none() {
+            fields.push(self.source.key);
+        }
+        let mut rows = gather::gather(self.asking, shared, self.source, ids, &fields).await?;
+        let at = own_key.unwrap_or(fields.len() - 1);
+        let keys = rows.columns[at].1.clone();
+        if own_key.is_none() {
+            rows.columns.pop();
+        }
+        Ok(SearchHits { counts, scores, keys, rows })
     }
-    let bytes_max = limits::QUERY_OUTPUT_BYTES_MAX as u64;
-    let mut rows = gather::gather(database, source, ids, &fields, bytes_max).await?;
-    let at = own_key.unwrap_or(fields.len() - 1);
-    let keys = rows.columns[at].1.clone();
-    if own_key.is_none() {
-        rows.columns.pop();
-    }
-    Ok(SearchHits { counts, scores, keys, rows })
 }

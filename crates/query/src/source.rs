@@ -24,7 +24,7 @@ pub(crate) async fn forgetting_damage<T>(database: &Database, request: impl Futu
 }
 
 /// The fragments of a request, in the snapshot's order.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Source {
     pub(crate) collection: Arc<Collection>,
     pub(crate) record: Arc<CollectionRecord>,
@@ -50,6 +50,36 @@ impl Source {
         Ok(Self { collection: collection.clone(), record, fragments, key })
     }
 
+    /// The fragment at `place`.
+    pub(crate) fn fragment(&self, place: usize) -> Result<&Arc<Fragment>> {
+        self.fragments
+            .get(place)
+            .ok_or_else(|| Error::Internal { detail: format!("fragment {place} of a request is out of range") })
+    }
+
+    /// Rows of all fragments, deleted ones included.
+    pub(crate) fn rows(&self) -> u64 {
+        self.fragments.iter().map(|fragment| fragment.rows()).sum()
+    }
+
+    /// Rows of the fragments at `places`, deleted ones included.
+    pub(crate) fn rows_of(&self, places: &[usize]) -> u64 {
+        places.iter().filter_map(|place| self.fragments.get(*place)).map(|fragment| fragment.rows()).sum()
+    }
+
+    /// The places of all fragments.
+    pub(crate) fn all(&self) -> Vec<usize> {
+        (0..self.fragments.len()).collect()
+    }
+
+    /// What a column of the field is of.
+    pub(crate) fn type_of(&self, field: FieldId) -> Result<arrow_schema::DataType> {
+        let definition = self.record.schema.field_by_id(field);
+        let definition =
+            definition.ok_or_else(|| Error::Internal { detail: format!("field {field} is not in the schema") })?;
+        Ok(definition.data_type.arrow())
+    }
+
     /// Opens `fields` of the fragments at `places`.
     pub(crate) async fn open(
         &self,
@@ -58,10 +88,7 @@ impl Source {
         fields: &[FieldId],
     ) -> Result<Vec<(usize, FragmentReader)>> {
         let open = |place: usize| async move {
-            let fragment = self
-                .fragments
-                .get(place)
-                .ok_or_else(|| Error::Internal { detail: format!("fragment {place} of a request is out of range") })?;
+            let fragment = self.fragment(place)?;
             let reader = database.readers.open(&self.collection, fragment, fields.iter().copied()).await?;
             Ok::<_, Error>((place, reader))
         };
@@ -70,11 +97,5 @@ impl Source {
             return Ok(vec![open(place).await?]);
         }
         stream::iter(places.into_iter().map(open)).buffered(CONCURRENT_OPENS).try_collect().await
-    }
-
-    /// All fragments, opened.
-    pub(crate) async fn open_all(&self, database: &Database, fields: &[FieldId]) -> Result<Vec<FragmentReader>> {
-        let opened = self.open(database, 0..self.fragments.len(), fields).await?;
-        Ok(opened.into_iter().map(|(_, reader)| reader).collect())
     }
 }

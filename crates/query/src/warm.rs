@@ -13,6 +13,6 @@ pub async fn warm(database: &Database, collection: &Arc<Collection>) -> Result<(
     let all = redkite_expr::Predicate::always_true();
     let source = Source::new(collection, &all)?;
     let fields: Vec<FieldId> = source.record.schema.fields.iter().map(|field| field.id).collect();
-    source.open_all(database, &fields).await?;
+    source.open(database, source.all(), &fields).await?;
     Ok(())
 }

@@ -14,6 +14,7 @@ mod world;
 
 mod asking;
 mod damage;
+mod fanout;
 mod lookups;
 mod other_schemas;
 mod reopening;

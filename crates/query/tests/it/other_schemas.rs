@@ -11,10 +11,10 @@ use redkite_types::{DataType, Field, FieldId, Metric, Schema};
 
 use crate::world::{Client, Node, Stores, field, filter};
 
-const KEY: FieldId = FieldId(100);
-const SEEN: FieldId = FieldId(101);
-const FLOATS: FieldId = FieldId(102);
-const BITS: FieldId = FieldId(103);
+pub const KEY: FieldId = FieldId(100);
+pub const SEEN: FieldId = FieldId(101);
+pub const FLOATS: FieldId = FieldId(102);
+pub const BITS: FieldId = FieldId(103);
 
 fn schema() -> Schema {
     let fields = vec![
@@ -84,6 +84,12 @@ async fn nearest(node: &Node, vector: FieldId, metric: Metric, queries: Vec<u8>,
 
 async fn films() -> (Node, Client) {
     let node = Stores::new().await.node(1).await;
+    let client = films_on(&node, &node).await;
+    (node, client)
+}
+
+/// The films, in a fragment of each node.
+pub async fn films_on(node: &Node, other: &Node) -> Client {
     node.create_with("films", schema(), &[]).await;
     let client = node.client();
     let long = "z".repeat(300);
@@ -96,12 +102,13 @@ async fn films() -> (Node, Client) {
     })
     .await;
     client.flush().await;
+    let client = other.client();
     submit(&client, |_| {
         OpKind::Insert(batch(&[("ä", Some(true), None, 0b0011), ("", None, Some([2.0, 0.0]), 0b0111)]))
     })
     .await;
     client.flush().await;
-    (node, client)
+    client
 }
 
 #[tokio::test]

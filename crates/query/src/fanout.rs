@@ -1,0 +1,310 @@
+//! Splits a request by data over the nodes that hold it, and sees to it that every part is answered once.
+//!
+//! Each fragment goes to the first of its holders ([`Placement`]); all that go to one node are one *share*, asked for with one
+//! sub-request. A share is answered as a whole by who has it, or split anew over the next holders of its fragments, in the end
+//! this node, which can read anything:
+//! - at once, where a node fails or answers what it was not asked;
+//! - beside the first one, where that takes longer than it usually does; then the first good answer counts and the other is
+//!   dropped;
+//! - by this node alone, where a node refuses: what is wrong with the request is wrong everywhere, and so is a missing file. The
+//!   error that a client gets is always the one that reading here gave.
+//!
+//! Whoever asks puts the parts together as if they had been worked out side by side here: rows carry the numbers that they have
+//! in the whole request. So no part is left out or counted twice, and the answer does not depend on how it was split.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::{BoxFuture, try_join_all};
+use redkite_table::Database;
+use redkite_types::{ClusterId, Incarnation, NodeId};
+use tokio::time::{Instant, timeout};
+
+use crate::health::Health;
+use crate::placement::Placement;
+use crate::source::Source;
+use crate::{Result, cpu, metrics};
+
+/// Longest that the answer to a sub-request is waited for. Others are asked long before; this ends what nobody would end.
+const ANSWER_MAX: Duration = Duration::from_secs(30);
+
+/// A node of the cluster, this one or another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer {
+    /// Its number.
+    pub node: NodeId,
+    /// Which run of that.
+    pub run: Incarnation,
+}
+
+/// Why another node has not answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AskError {
+    /// It did, and will not do what it was asked. Others would not either, but for this node itself.
+    Refused(String),
+    /// It is not there, or not well.
+    Failed(String),
+}
+
+/// The nodes of this node's cluster. Whoever implements it carries bytes and knows nothing of what they mean; the other end is
+/// a [`Holder`](crate::Holder).
+#[async_trait]
+pub trait Peers: Send + Sync + fmt::Debug {
+    /// All nodes of the cluster, this one included. Cheap: every request asks.
+    fn known(&self) -> Arc<[Peer]>;
+
+    /// What another node answers to a sub-request. Dropped when the answer is of no more use.
+    async fn ask(&self, peer: Peer, request: Bytes) -> std::result::Result<Bytes, AskError>;
+}
+
+/// Splits requests over the nodes of a cluster.
+#[derive(Debug)]
+pub(crate) struct Fanout {
+    peers: Arc<dyn Peers>,
+    own: NodeId,
+    cluster: ClusterId,
+    copies: usize,
+    health: Health,
+}
+
+/// Who holds what of one request, as of its beginning.
+#[derive(Debug)]
+pub(crate) struct Holders {
+    own: NodeId,
+    /// Those of each fragment, best first.
+    of: Vec<Vec<Peer>>,
+}
+
+/// Fragments that are read by one node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Share {
+    /// Which; none for this one.
+    pub(crate) by: Option<Peer>,
+    /// Their places in the request's list, ascending.
+    pub(crate) places: Vec<usize>,
+}
+
+/// What came of a share.
+#[derive(Debug)]
+pub(crate) struct Done<T> {
+    pub(crate) share: Share,
+    pub(crate) part: T,
+}
+
+/// Makes of an answer what it tells.
+pub(crate) type Reader<T> = Box<dyn FnOnce(&Bytes) -> Result<T> + Send>;
+
+/// Something that every fragment has a part in.
+pub(crate) trait Work: Sync {
+    /// What comes of some fragments.
+    type Part: Send + 'static;
+
+    /// About how many bytes it reads.
+    fn cost(&self, places: &[usize]) -> u64;
+
+    /// The sub-request for it, and how to read the answer. Fails if it cannot be asked for.
+    fn request(&self, places: &[usize]) -> Result<(Bytes, Reader<Self::Part>)>;
+
+    /// Does it here.
+    fn here<'w>(&'w self, places: &'w [usize]) -> BoxFuture<'w, Result<Self::Part>>;
+}
+
+/// Where a request is answered: with which data, and with whose help.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asking<'a> {
+    pub(crate) database: &'a Database,
+    pub(crate) fanout: Option<&'a Fanout>,
+}
+
+impl<'a> Asking<'a> {
+    /// Without anybody's help.
+    pub(crate) fn alone(database: &'a Database) -> Self {
+        Self { database, fanout: None }
+    }
+
+    /// Who else takes part; none if this node reads all of it.
+    pub(crate) fn plan(&self, source: &Source) -> Option<Holders> {
+        self.fanout?.plan(source)
+    }
+
+    /// Does `work` on all fragments of `source`.
+    pub(crate) async fn spread<W: Work>(
+        &self,
+        plan: Option<&Holders>,
+        source: &Source,
+        work: &W,
+    ) -> Result<Vec<Done<W::Part>>> {
+        let all = source.all();
+        match (self.fanout, plan) {
+            (Some(fanout), Some(plan)) => fanout.all(plan, work, plan.shares(&all, &[]), Vec::new()).await,
+            _ => {
+                let part = work.here(&all).await?;
+                Ok(vec![Done { share: Share { by: None, places: all }, part }])
+            }
+        }
+    }
+
+    /// Does `work` on these shares first by those they name.
+    pub(crate) async fn spread_over<W: Work>(
+        &self,
+        plan: &Holders,
+        shares: Vec<Share>,
+        work: &W,
+    ) -> Result<Vec<Done<W::Part>>> {
+        match self.fanout {
+            Some(fanout) => fanout.all(plan, work, shares, Vec::new()).await,
+            None => Ok(Vec::new()),
+        }
+    }
+}
+
+impl Holders {
+    /// Who is to read these fragments, others than those tried; this node last.
+    fn shares(&self, places: &[usize], tried: &[NodeId]) -> Vec<Share> {
+        let mut shares: BTreeMap<NodeId, Share> = BTreeMap::new();
+        for place in places {
+            let holders = self.of.get(*place).into_iter().flatten();
+            let next = holders.copied().find(|holder| !tried.contains(&holder.node));
+            let by = next.filter(|holder| holder.node != self.own);
+            let of = by.map_or(self.own, |holder| holder.node);
+            shares.entry(of).or_insert_with(|| Share { by, places: Vec::new() }).places.push(*place);
+        }
+        let mut shares: Vec<Share> = shares.into_values().collect();
+        // What others do begins before this node is busy with its own.
+        shares.sort_by_key(|share| share.by.is_none());
+        shares
+    }
+}
+
+impl Fanout {
+    pub(crate) fn new(database: &Database, peers: Arc<dyn Peers>, copies: usize) -> Self {
+        let (own, cluster) = (database.options.node, database.options.cluster.clone());
+        Self { peers, own, cluster, copies, health: Health::default() }
+    }
+
+    fn plan(&self, source: &Source) -> Option<Holders> {
+        let peers = self.peers.known();
+        if peers.iter().all(|peer| peer.node == self.own) {
+            return None;
+        }
+        let mut avoided = self.health.avoided(&peers, Instant::now());
+        avoided.retain(|node| *node != self.own);
+        let placement = Placement::new(self.cluster.clone(), peers.iter().map(|peer| peer.node), avoided, self.copies);
+        let peer = |node: NodeId| peers.iter().copied().find(|peer| peer.node == node);
+        let holders = source.fragments.iter().map(|fragment| placement.holders(fragment));
+        let holders: Vec<Vec<Peer>> = holders.map(|nodes| nodes.into_iter().filter_map(peer).collect()).collect();
+        let first_is_other = |holders: &Vec<Peer>| holders.first().is_some_and(|first| first.node != self.own);
+        holders.iter().any(first_is_other).then_some(Holders { own: self.own, of: holders })
+    }
+
+    /// All shares, side by side.
+    async fn all<W: Work>(
+        &self,
+        plan: &Holders,
+        work: &W,
+        shares: Vec<Share>,
+        tried: Vec<NodeId>,
+    ) -> Result<Vec<Done<W::Part>>> {
+        let done = try_join_all(shares.into_iter().map(|share| self.share(plan, work, share, tried.clone()))).await?;
+        Ok(done.into_iter().flatten().collect())
+    }
+
+    /// One share, by whoever can.
+    fn share<'a, W: Work>(
+        &'a self,
+        plan: &'a Holders,
+        work: &'a W,
+        share: Share,
+        mut tried: Vec<NodeId>,
+    ) -> BoxFuture<'a, Result<Vec<Done<W::Part>>>> {
+        let sharing = async move {
+            let Some(peer) = share.by else { return here(work, share).await };
+            let (request, reader) = match work.request(&share.places) {
+                Ok(made) => made,
+                Err(error) => {
+                    tracing::debug!(%error, "a part of a request cannot be asked for, and is worked out here");
+                    return here(work, share).await;
+                }
+            };
+            tried.push(peer.node);
+            let began = Instant::now();
+            let asked = self.ask(peer, request, reader);
+            tokio::pin!(asked);
+            match timeout(self.health.patience(peer, work.cost(&share.places)), &mut asked).await {
+                Ok(Ok(part)) => return Ok(vec![Done { share, part }]),
+                Ok(Err(AskError::Refused(_))) => return here(work, share).await,
+                Ok(Err(AskError::Failed(_))) => {
+                    return self.all(plan, work, plan.shares(&share.places, &tried), tried).await;
+                }
+                Err(_) => metrics::hedged(),
+            }
+            let others = self.all(plan, work, plan.shares(&share.places, &tried), tried);
+            tokio::pin!(others);
+            tokio::select! {
+                biased;
+                answer = &mut asked => match answer {
+                    Ok(part) => Ok(vec![Done { share, part }]),
+                    Err(_) => others.await,
+                },
+                done = &mut others => match done {
+                    Ok(done) => {
+                        self.health.outrun(peer, began.elapsed(), Instant::now());
+                        Ok(done)
+                    }
+                    // Not even this node can; the one that was asked first may still.
+                    Err(error) => match asked.await {
+                        Ok(part) => Ok(vec![Done { share, part }]),
+                        Err(_) => Err(error),
+                    },
+                },
+            }
+        };
+        sharing.boxed()
+    }
+
+    /// Asks another node.
+    async fn ask<T: Send + 'static>(
+        &self,
+        peer: Peer,
+        request: Bytes,
+        reader: Reader<T>,
+    ) -> std::result::Result<T, AskError> {
+        let (sent, began) = (metrics::Sent::new(), Instant::now());
+        let answered = async {
+            let answer = match timeout(ANSWER_MAX, self.peers.ask(peer, request)).await {
+                Ok(answer) => answer?,
+                Err(_) => return Err(AskError::Failed(format!("no answer within {ANSWER_MAX:?}"))),
+            };
+            let read = cpu::run(answer.len() as u64, move || reader(&answer)).await;
+            read.map_err(|error| AskError::Failed(error.to_string()))
+        };
+        let answer = answered.await;
+        match &answer {
+            Ok(_) => {
+                sent.answered();
+                self.health.answered(peer, began.elapsed());
+            }
+            Err(AskError::Refused(reason)) => {
+                sent.refused();
+                tracing::debug!(node = %peer.node, reason, "a node refuses its part of a request");
+            }
+            Err(AskError::Failed(reason)) => {
+                sent.failed();
+                tracing::warn!(node = %peer.node, reason, "a node fails to answer its part of a request; others are asked");
+                self.health.failed(peer, Instant::now());
+            }
+        }
+        answer
+    }
+}
+
+async fn here<W: Work>(work: &W, share: Share) -> Result<Vec<Done<W::Part>>> {
+    let share = Share { by: None, ..share };
+    let part = work.here(&share.places).await?;
+    Ok(vec![Done { share, part }])
+}

@@ -1,0 +1,163 @@
+//! What a node knows of how others answer it: how long one is waited for before somebody else is asked, too, and who is left
+//! alone for a while. Of no meaning for what is answered.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use redkite_types::{Incarnation, NodeId};
+use tokio::time::Instant;
+
+use crate::Peer;
+
+/// A peer is waited for this long at least before the next holder is asked, too.
+const PATIENCE_MIN: Duration = Duration::from_millis(20);
+/// And, but for the time that reading takes, at most this long.
+const PATIENCE_MAX: Duration = Duration::from_secs(1);
+/// So many times as long as a peer has taken of late is too long.
+const PATIENCE_FACTOR: u32 = 3;
+/// Bytes a second that a peer is expected to read at least; what it has to fetch first takes longer, and then the other holder
+/// may well be faster.
+const BYTES_PER_SECOND: u64 = 1 << 30;
+/// With each answer the longest time of late counts for so much less: after 100 answers a third is left, so that it is about
+/// the time that one of a hundred exceeds.
+const FORGETTING: f64 = 0.99;
+/// Times in a row that others were faster although they were asked later, after which a peer is avoided.
+const OUTRUN_MAX: u32 = 3;
+/// How long a peer is avoided that failed.
+const AVOIDED_FOR: Duration = Duration::from_secs(10);
+
+/// How the peers answer.
+#[derive(Debug, Default)]
+pub(crate) struct Health(Mutex<HashMap<NodeId, State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    run: Incarnation,
+    /// About the longest it took of late.
+    slowest: Duration,
+    /// Times in a row that it was outrun.
+    outrun: u32,
+    avoided_until: Option<Instant>,
+}
+
+impl Health {
+    /// Those of `peers` that are to be avoided now. Others than these are forgotten, and so is what was known of an earlier run.
+    pub(crate) fn avoided(&self, peers: &[Peer], now: Instant) -> Vec<NodeId> {
+        let mut states = self.0.lock();
+        states.retain(|node, state| peers.iter().any(|peer| peer.node == *node && peer.run == state.run));
+        let avoided = |(node, state): (&NodeId, &mut State)| {
+            let until = state.avoided_until?;
+            if now < until {
+                return Some(*node);
+            }
+            // Tried again, and at once given up if it is no better.
+            *state = State { run: state.run, outrun: OUTRUN_MAX - 1, ..State::default() };
+            None
+        };
+        states.iter_mut().filter_map(avoided).collect()
+    }
+
+    /// How long to wait for an answer that takes reading `bytes`.
+    pub(crate) fn patience(&self, peer: Peer, bytes: u64) -> Duration {
+        let slowest = self.0.lock().get(&peer.node).map_or(Duration::ZERO, |state| state.slowest);
+        let reading = Duration::from_millis(bytes.saturating_mul(1_000) / BYTES_PER_SECOND);
+        slowest.saturating_mul(PATIENCE_FACTOR).clamp(PATIENCE_MIN, PATIENCE_MAX) + reading
+    }
+
+    /// It answered after that time.
+    pub(crate) fn answered(&self, peer: Peer, took: Duration) {
+        self.change(peer, |state| {
+            state.slowest = state.slowest.mul_f64(FORGETTING).max(took);
+            (state.outrun, state.avoided_until) = (0, None);
+        });
+    }
+
+    /// Others answered first, and it had not after that time.
+    pub(crate) fn outrun(&self, peer: Peer, after: Duration, now: Instant) {
+        self.change(peer, |state| {
+            state.slowest = state.slowest.max(after);
+            state.outrun += 1;
+            if state.outrun >= OUTRUN_MAX {
+                state.avoided_until = Some(now + AVOIDED_FOR);
+            }
+        });
+    }
+
+    /// It did not answer, or not what it was asked.
+    pub(crate) fn failed(&self, peer: Peer, now: Instant) {
+        self.change(peer, |state| state.avoided_until = Some(now + AVOIDED_FOR));
+    }
+
+    fn change(&self, peer: Peer, change: impl FnOnce(&mut State)) {
+        let mut states = self.0.lock();
+        let state = states.entry(peer.node).or_default();
+        if state.run != peer.run {
+            *state = State { run: peer.run, ..State::default() };
+        }
+        change(state);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PEER: Peer = Peer { node: NodeId(2), run: Incarnation(1) };
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn patience_follows_how_long_a_peer_takes() {
+        let health = Health::default();
+        assert_eq!(health.patience(PEER, 0), 20 * MS);
+        health.answered(PEER, 50 * MS);
+        assert_eq!(health.patience(PEER, 0), 150 * MS);
+        assert_eq!(health.patience(PEER, 2 << 30), 2_150 * MS);
+        for _ in 0..1_000 {
+            health.answered(PEER, MS);
+        }
+        assert_eq!(health.patience(PEER, 0), 20 * MS);
+        health.answered(PEER, 5_000 * MS);
+        assert_eq!(health.patience(PEER, 0), 1_000 * MS);
+    }
+
+    #[test]
+    fn who_fails_is_avoided_for_a_while_and_gets_one_try_then() {
+        let (health, now) = (Health::default(), Instant::now());
+        assert!(health.avoided(&[PEER], now).is_empty());
+        health.failed(PEER, now);
+        assert_eq!(health.avoided(&[PEER], now), [PEER.node]);
+        let later = now + AVOIDED_FOR;
+        assert!(health.avoided(&[PEER], later).is_empty());
+        health.outrun(PEER, MS, later);
+        assert_eq!(health.avoided(&[PEER], later), [PEER.node]);
+        health.answered(PEER, MS);
+        assert!(health.avoided(&[PEER], later).is_empty());
+    }
+
+    #[test]
+    fn who_is_outrun_again_and_again_is_avoided() {
+        let (health, now) = (Health::default(), Instant::now());
+        for _ in 1..OUTRUN_MAX {
+            health.outrun(PEER, MS, now);
+        }
+        health.answered(PEER, MS);
+        for _ in 1..OUTRUN_MAX {
+            health.outrun(PEER, MS, now);
+        }
+        assert!(health.avoided(&[PEER], now).is_empty());
+        health.outrun(PEER, MS, now);
+        assert_eq!(health.avoided(&[PEER], now), [PEER.node]);
+    }
+
+    #[test]
+    fn the_next_run_of_a_node_begins_anew() {
+        let (health, now) = (Health::default(), Instant::now());
+        health.failed(PEER, now);
+        let next = Peer { run: Incarnation(2), ..PEER };
+        assert!(health.avoided(&[next], now).is_empty());
+        health.failed(next, now);
+        assert_eq!(health.avoided(&[next], now), [next.node]);
+        assert!(health.avoided(&[], now).is_empty() && health.0.lock().is_empty());
+    }
+}
