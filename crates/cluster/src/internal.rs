@@ -7,15 +7,16 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures::stream;
 use parking_lot::Mutex;
 use proto::member_client::MemberClient;
 use proto::member_server::{self, MemberServer};
-use proto::{HeartbeatRequest, IdentifyRequest, Identity};
+use proto::{HeartbeatRequest, IdentifyRequest, Identity, Work};
 use redkite_types::{ClusterId, UserName};
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
@@ -23,8 +24,9 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint, Server};
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 
 use crate::peek::begins_with;
 use crate::secret::{is_same, of_calls};
@@ -44,12 +46,24 @@ const ANSWER_MAX: Duration = Duration::from_secs(2);
 const UNSORTED_MAX: usize = 1_024;
 /// What a connection for calls begins with.
 const HTTP2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Most bytes of the reason why work was refused.
+const REASON_BYTES_MAX: usize = 1_024;
 /// How often the other end of a connection for calls is asked whether it is still there, and how long it may take to answer.
 const KEEP_ALIVE: [Duration; 2] = [Duration::from_secs(10), Duration::from_secs(10)];
 /// How long a connection may take to tell.
 const SORTED_WITHIN: Duration = Duration::from_secs(5);
 /// Pause before another connection is accepted where there was no room for one.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+
+/// Most bytes of work, and of what comes of it, that a node takes from another; the lengths around it included.
+pub const WORK_BYTES_MAX: usize = (256 << 20) + (1 << 20);
+
+/// Does this process's part of requests that reached other nodes.
+#[async_trait]
+pub trait Execute: Send + Sync {
+    /// What comes of it, or why nothing does. Dropped when nobody waits for it any more.
+    async fn execute(&self, work: Bytes) -> Result<Bytes, String>;
+}
 
 /// What this process answers, once it knows who it is.
 #[derive(Clone)]
@@ -58,6 +72,7 @@ pub struct Answering {
     cluster: ClusterId,
     load: Arc<dyn Fn() -> Load + Send + Sync>,
     known: Arc<Mutex<Option<Known>>>,
+    executing: Arc<OnceLock<Arc<dyn Execute>>>,
 }
 
 #[derive(Clone)]
@@ -70,7 +85,13 @@ impl Answering {
     /// Of a process that does not know yet: until it does, every call is answered UNAVAILABLE.
     /// `load` is asked for with every heartbeat.
     pub fn new(user: UserName, cluster: ClusterId, load: impl Fn() -> Load + Send + Sync + 'static) -> Self {
-        Self { user, cluster, load: Arc::new(load), known: Arc::default() }
+        Self { user, cluster, load: Arc::new(load), known: Arc::default(), executing: Arc::default() }
+    }
+
+    /// From now on this process does work for others; until then it answers UNAVAILABLE. To be called once.
+    pub fn execute_by(&self, executor: Arc<dyn Execute>) {
+        // A second one would be a defect; the first one stays.
+        _ = self.executing.set(executor);
     }
 
     /// From now on this process answers as `member`, to those who know `secret`.
@@ -97,6 +118,19 @@ impl member_server::Member for Answering {
         let Load { connections, memory_bytes, takes_clients } = (self.load)();
         Ok(Response::new(proto::Load { boot: known.member.boot, connections, memory_bytes, takes_clients }))
     }
+
+    async fn execute(&self, request: Request<Work>) -> Result<Response<Work>, Status> {
+        let executor = self.executing.get().ok_or_else(|| Status::unavailable("this process does not serve yet"))?;
+        // A task of its own, so that a defect there ends neither the connection nor what else comes over it; ended when dropped.
+        let mut executing = JoinSet::new();
+        let (executor, work) = (executor.clone(), request.into_inner().bytes);
+        executing.spawn(async move { executor.execute(work).await });
+        match executing.join_next().await {
+            Some(Ok(Ok(bytes))) => Ok(Response::new(Work { bytes })),
+            Some(Ok(Err(reason))) => Err(Status::failed_precondition(cut(reason))),
+            _ => Err(Status::internal("this process met a defect, which its log describes")),
+        }
+    }
 }
 
 impl fmt::Debug for Answering {
@@ -104,6 +138,13 @@ impl fmt::Debug for Answering {
         // Never the secret.
         f.debug_struct("Answering").field("user", &self.user).field("cluster", &self.cluster).finish_non_exhaustive()
     }
+}
+
+/// A reason travels in a header, which has a limit.
+fn cut(mut reason: String) -> String {
+    let end = (0..=REASON_BYTES_MAX.min(reason.len())).rev().find(|end| reason.is_char_boundary(*end));
+    reason.truncate(end.unwrap_or(0));
+    reason
 }
 
 fn not_yet() -> Status {
@@ -134,7 +175,10 @@ pub async fn serve(
     clients: mpsc::Sender<Forwarded>,
     stop: impl Future<Output = ()>,
 ) {
-    let service = MemberServer::with_interceptor(answering.clone(), answering.clone());
+    let member = MemberServer::new(answering.clone())
+        .max_decoding_message_size(WORK_BYTES_MAX)
+        .max_encoding_message_size(WORK_BYTES_MAX);
+    let service = InterceptedService::new(member, answering.clone());
     let (calls, incoming) = mpsc::channel(UNSORTED_MAX);
     let incoming = stream::unfold(incoming, async |mut incoming: mpsc::Receiver<TcpStream>| {
         incoming.recv().await.map(|stream| (Ok::<_, io::Error>(stream), incoming))
@@ -237,6 +281,28 @@ pub(crate) async fn heartbeat(channel: Channel, secret: &str, boot: &str) -> Res
     let answer = client.heartbeat(HeartbeatRequest {}).await?.into_inner();
     let proto::Load { boot, connections, memory_bytes, takes_clients } = answer;
     Ok((boot, Load { connections, memory_bytes, takes_clients }))
+}
+
+/// Why another process has not done its part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Undone {
+    /// It will not, and says why.
+    Refused(String),
+    /// It cannot, or is not there.
+    Failed(String),
+}
+
+/// Has the process of `boot` behind `channel` do its part.
+pub(crate) async fn execute(channel: Channel, secret: &str, boot: &str, bytes: Bytes) -> Result<Bytes, Undone> {
+    let proof = of_calls(secret, boot).parse().map_err(|_| Undone::Failed("a proof is no text".to_owned()))?;
+    let mut client = MemberClient::with_interceptor(channel, with_proof(proof))
+        .max_decoding_message_size(WORK_BYTES_MAX)
+        .max_encoding_message_size(WORK_BYTES_MAX);
+    match client.execute(Work { bytes }).await {
+        Ok(answer) => Ok(answer.into_inner().bytes),
+        Err(status) if status.code() == Code::FailedPrecondition => Err(Undone::Refused(status.message().to_owned())),
+        Err(status) => Err(Undone::Failed(format!("{}: {}", status.code(), status.message()))),
+    }
 }
 
 fn with_proof(proof: MetadataValue<Ascii>) -> impl FnMut(Request<()>) -> Result<Request<()>, Status> {

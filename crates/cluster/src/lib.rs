@@ -4,16 +4,19 @@
 //! - [`join`]: a process becomes a node of its cluster, unless another one is it.
 //! - [`internal`]: the port for the other processes of the cluster; [`handover`]: clients' connections that come through it.
 //! - [`Roster`]: what a Master knows of the nodes, and whom it sends a client to. Pure. [`Master`] keeps it up to date.
+//! - [`Neighbours`]: the nodes of a cluster as one of them knows them, to have work done by.
 //!
 //! Nothing here decides who may write, or what is true: that is up to the compares of the commit. Two processes that take
 //! themselves for the same node are a nuisance and no danger, as each commits, reads and says what it needs by itself.
 
+mod changes;
 mod error;
 pub mod handover;
 pub mod internal;
 mod join;
 mod master;
 mod members;
+mod neighbours;
 mod peek;
 mod roster;
 mod secret;
@@ -22,5 +25,6 @@ pub use error::{Error, Result};
 pub use join::{Ask, Joining, join};
 pub use master::{Master, MasterOptions, Place};
 pub use members::{Member, Members};
+pub use neighbours::{Neighbours, Seated};
 pub use peek::begins_with;
 pub use roster::{Load, Roster, Seen};

@@ -5,14 +5,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
 use futures::future::join_all;
 use parking_lot::Mutex;
-use redkite_meta::{KeyRange, MetaStore};
+use redkite_meta::MetaStore;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
+use crate::changes::Changes;
 use crate::internal::{channel, heartbeat};
 use crate::{Member, Members, Result, Roster, Seen};
 
@@ -80,7 +80,7 @@ impl Master {
     /// Follows the nodes until dropped.
     pub async fn run(&self) {
         self.meet_in_time().await;
-        let mut changes = None;
+        let mut changes = Changes::of(&self.key);
         let mut options = self.options.subscribe();
         let mut beat = beats(options.borrow_and_update().interval);
         loop {
@@ -92,7 +92,7 @@ impl Master {
                     beat = beats(options.borrow_and_update().interval);
                     continue;
                 }
-                () = changed(self.meta.as_ref(), &self.key, &mut changes) => Whom::New,
+                () = changes.next(self.meta.as_ref()) => Whom::New,
             };
             match whom {
                 // Metadata that does not answer must not keep the Master from hearing who is alive.
@@ -262,30 +262,4 @@ enum Whom {
     All,
     /// Those that have never answered.
     New,
-}
-
-type Changes = Option<redkite_meta::WatchStream>;
-
-/// Waits for a change of `key`. Where it cannot be watched it waits for ever, and is tried again with the next call.
-async fn changed(meta: &dyn MetaStore, key: &str, changes: &mut Changes) {
-    if changes.is_none() {
-        let range = || KeyRange::Exact(key.to_owned());
-        let now = meta.range(redkite_meta::RangeRequest::new(range())).await;
-        let watched = match now {
-            Ok(now) => meta.watch(range(), now.revision.next()).await,
-            Err(error) => Err(error),
-        };
-        match watched {
-            Ok(stream) => *changes = Some(stream),
-            Err(error) => {
-                tracing::debug!(%error, "the members of the cluster cannot be watched for the moment");
-                return std::future::pending().await;
-            }
-        }
-    }
-    if let Some(stream) = changes
-        && !matches!(stream.next().await, Some(Ok(_)))
-    {
-        *changes = None;
-    }
 }

@@ -18,17 +18,17 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-fn user() -> UserName {
+pub fn user() -> UserName {
     UserName::new("alice").unwrap()
 }
 
-fn cluster() -> ClusterId {
+pub fn cluster() -> ClusterId {
     ClusterId::new("c1").unwrap()
 }
 
 /// A process with its internal port.
-struct Process {
-    answering: Answering,
+pub struct Process {
+    pub answering: Answering,
     internal: SocketAddr,
     boot: String,
     runtime: Apart,
@@ -47,7 +47,7 @@ impl Drop for Apart {
 }
 
 impl Process {
-    async fn start(boot: &str) -> Self {
+    pub async fn start(boot: &str) -> Self {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let listener = runtime.spawn(TcpListener::bind("127.0.0.1:0")).await.unwrap().unwrap();
         let internal = listener.local_addr().unwrap();
@@ -58,7 +58,7 @@ impl Process {
         Self { answering, internal, boot: boot.to_owned(), runtime: Apart(Some(runtime)), clients }
     }
 
-    async fn join(&self, meta: &dyn MetaStore, node: u32, ask: &dyn Ask) -> Result<(Members, Member), Error> {
+    pub async fn join(&self, meta: &dyn MetaStore, node: u32, ask: &dyn Ask) -> Result<(Members, Member), Error> {
         let joining = Joining {
             meta,
             keys: &UserKeys::new(&user()),
@@ -72,10 +72,10 @@ impl Process {
         join(joining, ask, &self.answering).await
     }
 
-    fn kill(self) {}
+    pub fn kill(self) {}
 }
 
-async fn stored(meta: &dyn MetaStore) -> Members {
+pub async fn stored(meta: &dyn MetaStore) -> Members {
     let key = UserKeys::new(&user()).property(&cluster());
     assert_eq!(key, "/alice/c1_property");
     Members::read(&key, &meta.get(&key).await.unwrap().unwrap().value).unwrap()
