@@ -27,6 +27,7 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use redkite_ingest::{ClientId, Ingest};
+use redkite_query::Coordinator;
 use redkite_table::{Catalog, Collection, Database, Past, Visibility};
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response};
@@ -54,6 +55,7 @@ pub struct MilvusServer {
 struct Shared {
     database: Arc<Database>,
     ingest: Arc<Ingest>,
+    reads: Arc<Coordinator>,
     timestamps: Timestamps,
 }
 
@@ -72,11 +74,17 @@ impl ConnectionEvents for SessionEvents {
 }
 
 impl MilvusServer {
-    /// Serves `ingest` and the database it writes to.
+    /// Serves `ingest` and the database it writes to, without the help of other nodes.
     pub fn new(ingest: Arc<Ingest>) -> Self {
+        let reads = Arc::new(Coordinator::alone(ingest.database().clone()));
+        Self::reading_by(ingest, reads)
+    }
+
+    /// Serves `ingest` and the database it writes to, of which `reads` answers searches and queries.
+    pub fn reading_by(ingest: Arc<Ingest>, reads: Arc<Coordinator>) -> Self {
         let database = ingest.database().clone();
         let timestamps = Timestamps::new(database.ambient.clone());
-        Self { shared: Arc::new(Shared { database, ingest, timestamps }) }
+        Self { shared: Arc::new(Shared { database, ingest, reads, timestamps }) }
     }
 }
 

@@ -11,6 +11,7 @@ use redkite_ingest::{Ingest, IngestOptions};
 use redkite_jobs::{CollectOptions, Maintenance, MaintenanceOptions, MergeOptions};
 use redkite_meta::MetaStore;
 use redkite_meta::keys::UserKeys;
+use redkite_query::{Coordinator, Peers};
 use redkite_storage::{DataStore, StorageOptions};
 use redkite_table::fragment::ReaderOptions;
 use redkite_table::{Ambient, Database, DatabaseOptions, store_identity, user_claim};
@@ -78,22 +79,29 @@ pub struct Engine {
     pub data: DataStore,
     /// The sessions, over the catalog and the commit path.
     pub ingest: Arc<Ingest>,
+    /// Searches and queries.
+    pub reads: Arc<Coordinator>,
     /// Merging and collecting.
     pub maintenance: Arc<Maintenance>,
 }
 
 impl Engine {
-    /// Opens the catalog, and starts what a node does.
-    pub async fn open(stores: Stores, config: &Config, seat: Seat) -> Result<Self> {
+    /// Opens the catalog, and starts what a node does. `peers` are the nodes of its cluster, if that may have others.
+    pub async fn open(stores: Stores, config: &Config, seat: Seat, peers: Option<Arc<dyn Peers>>) -> Result<Self> {
         let Stores { meta, data } = stores;
         let options = database_options(config, seat);
         let database = Database::open(meta.clone(), data.clone(), Ambient::system(), options)
             .await
             .with_context(|| format!("the catalog of user {} cannot be read", config.user))?;
         let ingest = Ingest::new(database.clone(), ingest_options(config));
+        let copies = usize::try_from(config.num_replicas).unwrap_or(usize::MAX).saturating_add(1);
+        let reads = Arc::new(match peers {
+            None => Coordinator::alone(database.clone()),
+            Some(peers) => Coordinator::among(database.clone(), peers, copies),
+        });
         let maintenance = Maintenance::start(database, maintenance_options(config)).context("start background work")?;
         let meta_is_shared = metadata::is_remote(&config.etcd);
-        Ok(Self { meta, meta_is_shared, data, ingest, maintenance: Arc::new(maintenance) })
+        Ok(Self { meta, meta_is_shared, data, ingest, reads, maintenance: Arc::new(maintenance) })
     }
 
     /// Where the data is, for a person.

@@ -20,6 +20,7 @@ mod data_dir;
 mod demo;
 mod engine;
 mod failpoints;
+mod fanout;
 mod http;
 mod limits;
 mod master;

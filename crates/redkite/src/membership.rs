@@ -1,12 +1,14 @@
 //! A node's place in its cluster: the port for the others, and joining them.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use redkite_cluster::internal::{self, Answering, Network};
-use redkite_cluster::{Joining, Load, join};
+use redkite_cluster::{Joining, Load, Neighbours, join};
 use redkite_meta::keys::UserKeys;
-use redkite_table::Ambient;
+use redkite_query::{Holder, Peers};
+use redkite_table::{Ambient, Database};
 use redkite_types::NodeId;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -15,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::engine::{Seat, Stores};
+use crate::fanout::{Others, Own};
 
 /// Most connections that Masters have handed over and that are not served yet; further ones wait.
 const HANDED_OVER_MAX: usize = 1_024;
@@ -27,8 +30,10 @@ pub struct Membership {
     /// How many nodes the cluster has with it.
     pub nodes: u64,
     clients: Option<mpsc::Receiver<internal::Forwarded>>,
+    answering: Answering,
+    neighbours: Arc<Neighbours>,
     stop: CancellationToken,
-    serving: JoinHandle<()>,
+    tasks: [JoinHandle<()>; 2],
 }
 
 impl Membership {
@@ -58,9 +63,10 @@ impl Membership {
         let serving = tokio::spawn(internal::serve(listener, answering.clone(), to_clients, stopped));
         let ambient = Ambient::system();
         let random = || format!("{:016x}{:016x}", ambient.random(), ambient.random());
+        let keys = UserKeys::new(&config.user);
         let joining = Joining {
             meta: stores.meta.as_ref(),
-            keys: &UserKeys::new(&config.user),
+            keys: &keys,
             cluster: &config.cluster_id,
             node,
             address,
@@ -71,8 +77,24 @@ impl Membership {
         let (members, member) = join(joining, &Network, &answering).await?;
         let incarnation = member.incarnation;
         tracing::info!(%node, %incarnation, internal, advertised, nodes = members.nodes.len(), "joined the cluster");
+        let neighbours = Arc::new(Neighbours::new(stores.meta.clone(), keys.property(&config.cluster_id), &members));
+        let following = tokio::spawn({
+            let neighbours = neighbours.clone();
+            async move { neighbours.run().await }
+        });
         let nodes = members.nodes.len() as u64;
-        Ok(Self { seat: Seat { node, incarnation }, nodes, clients: Some(clients), stop, serving })
+        let (seat, tasks) = (Seat { node, incarnation }, [serving, following]);
+        Ok(Self { seat, nodes, clients: Some(clients), answering, neighbours, stop, tasks })
+    }
+
+    /// The nodes of the cluster.
+    pub fn peers(&self) -> Arc<dyn Peers> {
+        Arc::new(Others(self.neighbours.clone()))
+    }
+
+    /// From now on the others are answered what they ask of this node's data.
+    pub fn hold(&self, database: Arc<Database>) {
+        self.answering.execute_by(Arc::new(Own(Holder::new(database))));
     }
 
     /// The clients' connections that Masters hand over, to whoever asks first.
@@ -84,8 +106,10 @@ impl Membership {
     pub async fn end(self) {
         self.stop.cancel();
         // Whoever asks meanwhile is not waited for.
-        self.serving.abort();
-        _ = self.serving.await;
+        for task in self.tasks {
+            task.abort();
+            _ = task.await;
+        }
     }
 }
 

@@ -40,6 +40,18 @@ pub fn start() -> Result<PrometheusHandle> {
     metrics::describe_counter!("redkite_merge_failures_total", "Merges that failed; they are tried again.");
     metrics::describe_counter!("redkite_collected_files_total", "Files removed because nobody needs them.");
     metrics::describe_counter!("redkite_flush_slowdowns_total", "Flushes slowed down because merging is behind.");
+    metrics::describe_counter!(
+        "redkite_subrequests_total",
+        "Parts of requests that other nodes were asked for: answered, refused, failed, abandoned since others were faster."
+    );
+    metrics::describe_counter!(
+        "redkite_subrequests_hedged_total",
+        "Parts of requests for which a node took so long that others were asked, too."
+    );
+    metrics::describe_counter!(
+        "redkite_subrequests_served_total",
+        "Parts of requests that other nodes asked for here."
+    );
     metrics::describe_histogram!("redkite_flush_seconds", "From the start of a flush to its commit.");
     gauge!("redkite_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     Ok(handle)

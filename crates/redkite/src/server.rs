@@ -94,7 +94,7 @@ impl Server {
                     );
                 }
                 cluster_config::publish(stores.meta.as_ref(), &key, &loaded.settings.of_cluster()).await?;
-                let engine = Engine::open(stores, &loaded.config, Seat::standalone(&loaded.config)).await?;
+                let engine = Engine::open(stores, &loaded.config, Seat::standalone(&loaded.config), None).await?;
                 let ports = Ports::open(&loaded.config).await?;
                 (loaded, engine, ports, None)
             }
@@ -107,7 +107,8 @@ impl Server {
                 let load = load(connections.clone(), takes_clients.clone());
                 let membership = Membership::join(config, node, &stores, ports.listen, internal, load).await?;
                 cluster_config::raise_nodes(stores.meta.as_ref(), &key, membership.nodes).await?;
-                let engine = Engine::open(stores, config, membership.seat).await?;
+                let engine = Engine::open(stores, config, membership.seat, Some(membership.peers())).await?;
+                membership.hold(engine.ingest.database().clone());
                 (loaded, engine, ports, Some(membership))
             }
         };
@@ -193,7 +194,8 @@ impl Server {
             self.takes_clients.store(false, Ordering::Relaxed);
             connections.hold();
         };
-        listener.serve(port, MilvusServer::new(ingest.clone()), stop).await;
+        let service = MilvusServer::reading_by(ingest.clone(), self.engine.reads.clone());
+        listener.serve(port, service, stop).await;
         if tokio::time::timeout(SHUTDOWN_GRACE, ingest.flush_owed()).await.is_err() {
             tracing::error!("what automatic flushing owes could not be published in time and is lost");
         }

@@ -37,7 +37,8 @@ pub(super) async fn query(shared: &Shared, call: Call<wire::QueryRequest>) -> Wi
     let values = templates(request.expr_template_values)?;
     let filter = redkite_expr::parse(&request.expr, &values, &record.schema)
         .map_err(|error| filter_error(&request.expr, &error))?;
-    let filter = Arc::new(filter);
+    let is_blank = request.expr.trim().is_empty();
+    let filter = Arc::new(filter.written_as(request.expr, values));
     let warning = shared.ingest.unflushed_warning(call.client, record.id, &request.collection_name);
     let mut answer = wire::QueryResults {
         status: Some(status_with(warning)),
@@ -55,14 +56,14 @@ pub(super) async fn query(shared: &Shared, call: Call<wire::QueryRequest>) -> Wi
         }
         let count = |collection: Arc<Collection>| {
             let (shared, filter) = (&shared, &filter);
-            async move { redkite_query::count(&shared.database, &collection, filter).await }
+            async move { shared.reads.count(&collection, filter).await }
         };
         let count = shared.read(&resolved, &answer.collection_name, count).await?;
         answer.fields_data = vec![count_column(i64::try_from(count).unwrap_or(i64::MAX))];
         answer.output_fields = vec![COUNT.to_owned()];
         return Ok(answer);
     }
-    if request.expr.trim().is_empty() && params.limit.is_none() {
+    if is_blank && params.limit.is_none() {
         return Err(invalid_parameter("empty expression should be used with limit"));
     }
     let output = Output::new(&record.schema, &request.output_fields, true)?;
@@ -74,7 +75,7 @@ pub(super) async fn query(shared: &Shared, call: Call<wire::QueryRequest>) -> Wi
             limit: params.limit,
             fields: output.fields.clone(),
         };
-        redkite_query::query(&shared.database, query)
+        shared.reads.query(query)
     };
     let rows = shared.read(&resolved, &answer.collection_name, query).await?;
     answer.fields_data = output.to_fields(&record.schema, &rows)?;

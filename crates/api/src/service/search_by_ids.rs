@@ -44,7 +44,7 @@ pub(super) async fn vectors_of_ids(
         limit: None,
         fields: vec![key.id, field.id],
     };
-    let rows = redkite_query::query(&shared.database, query).await?;
+    let rows = shared.reads.query(query).await?;
     let [(_, keys), (_, vectors)] = rows.columns.as_slice() else {
         return Err(defect("a query for two columns answered other ones"));
     };

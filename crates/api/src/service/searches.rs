@@ -48,7 +48,8 @@ pub(super) async fn search(shared: &Shared, call: Call<wire::SearchRequest>) -> 
     };
     let values = templates(request.expr_template_values)?;
     let filter = redkite_expr::parse(&request.dsl, &values, &record.schema)
-        .map_err(|error| filter_error(&request.dsl, &error))?;
+        .map_err(|error| filter_error(&request.dsl, &error))?
+        .written_as(request.dsl, values);
     let output = Output::new(&record.schema, &request.output_fields, false)?;
     let warning = shared.ingest.unflushed_warning(call.client, record.id, &request.collection_name);
     let page = params.iterator.as_ref().filter(|iterator| iterator.is_v2);
@@ -64,7 +65,7 @@ pub(super) async fn search(shared: &Shared, call: Call<wire::SearchRequest>) -> 
         window: window(&params),
         fields: output.fields.clone(),
     };
-    let run = |collection| redkite_query::search(&shared.database, SearchRequest { collection, ..search.clone() });
+    let run = |collection| shared.reads.search(SearchRequest { collection, ..search.clone() });
     let hits = shared.read(&resolved, &request.collection_name, run).await?;
     let mut results = results(&record, &output, &hits, count)?;
     if let Some(decimals) = params.round_decimal {
