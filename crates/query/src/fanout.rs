@@ -14,6 +14,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,7 +29,7 @@ use tokio::time::{Instant, timeout};
 use crate::health::Health;
 use crate::placement::Placement;
 use crate::source::Source;
-use crate::{Result, cpu, metrics};
+use crate::{Error, Result, cpu, metrics};
 
 /// Longest that the answer to a sub-request is waited for. Others are asked long before; this ends what nobody would end.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
@@ -280,7 +281,7 @@ impl Fanout {
                 Ok(answer) => answer?,
                 Err(_) => return Err(AskError::Failed(format!("no answer within {ANSWER_MAX:?}"))),
             };
-            let read = cpu::run(answer.len() as u64, move || reader(&answer)).await;
+            let read = cpu::run(answer.len() as u64, move || checked(reader, &answer)).await;
             read.map_err(|error| AskError::Failed(error.to_string()))
         };
         let answer = answered.await;
@@ -295,12 +296,23 @@ impl Fanout {
             }
             Err(AskError::Failed(reason)) => {
                 sent.failed();
-                tracing::warn!(node = %peer.node, reason, "a node fails to answer its part of a request; others are asked");
-                self.health.failed(peer, Instant::now());
+                let node = peer.node;
+                // One that stays away is told of once.
+                if self.health.failed(peer, Instant::now()) {
+                    tracing::warn!(%node, reason, "a node fails to answer its part of a request; others are asked");
+                } else {
+                    tracing::debug!(%node, reason, "a node still fails to answer its part of a request");
+                }
             }
         }
         answer
     }
+}
+
+/// Reads an answer. Whatever another node sends, this one's own reading still has to follow.
+fn checked<T>(reader: Reader<T>, answer: &Bytes) -> Result<T> {
+    let read = catch_unwind(AssertUnwindSafe(|| reader(answer)));
+    read.unwrap_or_else(|_| Err(Error::SubRequest { detail: "reading the answer met a defect".to_owned() }))
 }
 
 async fn here<W: Work>(work: &W, share: Share) -> Result<Vec<Done<W::Part>>> {

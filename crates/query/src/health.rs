@@ -84,18 +84,22 @@ impl Health {
         });
     }
 
-    /// It did not answer, or not what it was asked.
-    pub(crate) fn failed(&self, peer: Peer, now: Instant) {
-        self.change(peer, |state| state.avoided_until = Some(now + AVOIDED_FOR));
+    /// It did not answer, or not what it was asked. Whether that is news.
+    pub(crate) fn failed(&self, peer: Peer, now: Instant) -> bool {
+        self.change(peer, |state| {
+            let is_new = state.outrun < OUTRUN_MAX - 1;
+            (state.outrun, state.avoided_until) = (OUTRUN_MAX, Some(now + AVOIDED_FOR));
+            is_new
+        })
     }
 
-    fn change(&self, peer: Peer, change: impl FnOnce(&mut State)) {
+    fn change<T>(&self, peer: Peer, change: impl FnOnce(&mut State) -> T) -> T {
         let mut states = self.0.lock();
         let state = states.entry(peer.node).or_default();
         if state.run != peer.run {
             *state = State { run: peer.run, ..State::default() };
         }
-        change(state);
+        change(state)
     }
 }
 
@@ -125,9 +129,12 @@ mod tests {
     fn who_fails_is_avoided_for_a_while_and_gets_one_try_then() {
         let (health, now) = (Health::default(), Instant::now());
         assert!(health.avoided(&[PEER], now).is_empty());
-        health.failed(PEER, now);
+        assert!(health.failed(PEER, now));
         assert_eq!(health.avoided(&[PEER], now), [PEER.node]);
         let later = now + AVOIDED_FOR;
+        assert!(health.avoided(&[PEER], later).is_empty());
+        assert!(!health.failed(PEER, later), "it is known");
+        let later = later + AVOIDED_FOR;
         assert!(health.avoided(&[PEER], later).is_empty());
         health.outrun(PEER, MS, later);
         assert_eq!(health.avoided(&[PEER], later), [PEER.node]);
