@@ -24,12 +24,13 @@ impl Coordinator {
     /// One that asks its peers for what they hold; `copies` of them hold each fragment. While there are no others it is as if
     /// it were alone.
     pub fn among(database: Arc<Database>, peers: Arc<dyn Peers>, copies: usize) -> Self {
-        let fanout = Fanout::new(&database, peers, copies);
+        let fanout = Fanout::new(database.clone(), peers, copies);
         Self { database, fanout: Some(fanout) }
     }
 
     fn asking(&self) -> Asking<'_> {
-        Asking { database: &self.database, fanout: self.fanout.as_ref() }
+        let fanout = self.fanout.as_ref().filter(|fanout| fanout.has_others());
+        Asking { database: &self.database, fanout }
     }
 
     /// As [`search`](crate::search).

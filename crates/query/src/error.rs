@@ -42,6 +42,11 @@ impl Error {
         matches!(self, Error::Table(redkite_table::Error::Storage(redkite_storage::Error::Missing { .. })))
     }
 
+    /// Whether another node may have what this one could not read: files in its cache, or a way to the store.
+    pub(crate) fn may_be_this_nodes(&self) -> bool {
+        matches!(self, Error::Table(redkite_table::Error::Storage(_)))
+    }
+
     /// What the caller should do now.
     pub fn kind(&self) -> ErrorKind {
         match self {

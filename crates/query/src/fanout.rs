@@ -6,8 +6,10 @@
 //! - at once, where a node fails or answers what it was not asked;
 //! - beside the first one, where that takes longer than it usually does; then the first good answer counts and the other is
 //!   dropped;
-//! - by this node alone, where a node refuses: what is wrong with the request is wrong everywhere, and so is a missing file. The
-//!   error that a client gets is always the one that reading here gave.
+//! - by this node, where a node refuses: what is wrong with the request is wrong everywhere.
+//!
+//! What this node cannot read either, all others are asked for that have not been. If none of them can, the error that a client
+//! gets is the one that reading here gave.
 //!
 //! Whoever asks puts the parts together as if they had been worked out side by side here: rows carry the numbers that they have
 //! in the whole request. So no part is left out or counted twice, and the answer does not depend on how it was split.
@@ -21,7 +23,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::FutureExt;
-use futures::future::{BoxFuture, try_join_all};
+use futures::future::{BoxFuture, select_ok, try_join_all};
 use redkite_table::Database;
 use redkite_types::{ClusterId, Incarnation, NodeId};
 use tokio::time::{Instant, timeout};
@@ -66,6 +68,7 @@ pub trait Peers: Send + Sync + fmt::Debug {
 /// Splits requests over the nodes of a cluster.
 #[derive(Debug)]
 pub(crate) struct Fanout {
+    database: Arc<Database>,
     peers: Arc<dyn Peers>,
     own: NodeId,
     cluster: ClusterId,
@@ -79,6 +82,8 @@ pub(crate) struct Holders {
     own: NodeId,
     /// Those of each fragment, best first.
     of: Vec<Vec<Peer>>,
+    /// All nodes.
+    everyone: Arc<[Peer]>,
 }
 
 /// Fragments that are read by one node.
@@ -128,9 +133,9 @@ impl<'a> Asking<'a> {
         Self { database, fanout: None }
     }
 
-    /// Who else takes part; none if this node reads all of it.
+    /// Who holds what of a request; none if there are no others.
     pub(crate) fn plan(&self, source: &Source) -> Option<Holders> {
-        self.fanout?.plan(source)
+        Some(self.fanout?.plan(source))
     }
 
     /// Does `work` on all fragments of `source`.
@@ -144,13 +149,14 @@ impl<'a> Asking<'a> {
         match (self.fanout, plan) {
             (Some(fanout), Some(plan)) => fanout.all(plan, work, plan.shares(&all, &[]), Vec::new()).await,
             _ => {
-                let part = work.here(&all).await?;
-                Ok(vec![Done { share: Share { by: None, places: all }, part }])
+                let share = Share { by: None, places: all };
+                let part = work.here(&share.places).await?;
+                Ok(vec![Done { share, part }])
             }
         }
     }
 
-    /// Does `work` on these shares first by those they name.
+    /// Does `work` on these shares, by those they name if they can.
     pub(crate) async fn spread_over<W: Work>(
         &self,
         plan: &Holders,
@@ -183,24 +189,26 @@ impl Holders {
 }
 
 impl Fanout {
-    pub(crate) fn new(database: &Database, peers: Arc<dyn Peers>, copies: usize) -> Self {
+    pub(crate) fn new(database: Arc<Database>, peers: Arc<dyn Peers>, copies: usize) -> Self {
         let (own, cluster) = (database.options.node, database.options.cluster.clone());
-        Self { peers, own, cluster, copies, health: Health::default() }
+        Self { database, peers, own, cluster, copies, health: Health::default() }
     }
 
-    fn plan(&self, source: &Source) -> Option<Holders> {
-        let peers = self.peers.known();
-        if peers.iter().all(|peer| peer.node == self.own) {
-            return None;
-        }
-        let mut avoided = self.health.avoided(&peers, Instant::now());
+    /// Whether there are other nodes in the cluster.
+    pub(crate) fn has_others(&self) -> bool {
+        self.peers.known().iter().any(|peer| peer.node != self.own)
+    }
+
+    fn plan(&self, source: &Source) -> Holders {
+        let everyone = self.peers.known();
+        let mut avoided = self.health.avoided(&everyone, Instant::now());
         avoided.retain(|node| *node != self.own);
-        let placement = Placement::new(self.cluster.clone(), peers.iter().map(|peer| peer.node), avoided, self.copies);
-        let peer = |node: NodeId| peers.iter().copied().find(|peer| peer.node == node);
+        let placement =
+            Placement::new(self.cluster.clone(), everyone.iter().map(|peer| peer.node), avoided, self.copies);
+        let peer = |node: NodeId| everyone.iter().copied().find(|peer| peer.node == node);
         let holders = source.fragments.iter().map(|fragment| placement.holders(fragment));
-        let holders: Vec<Vec<Peer>> = holders.map(|nodes| nodes.into_iter().filter_map(peer).collect()).collect();
-        let first_is_other = |holders: &Vec<Peer>| holders.first().is_some_and(|first| first.node != self.own);
-        holders.iter().any(first_is_other).then_some(Holders { own: self.own, of: holders })
+        let of = holders.map(|nodes| nodes.into_iter().filter_map(peer).collect()).collect();
+        Holders { own: self.own, of, everyone }
     }
 
     /// All shares, side by side.
@@ -224,21 +232,27 @@ impl Fanout {
         mut tried: Vec<NodeId>,
     ) -> BoxFuture<'a, Result<Vec<Done<W::Part>>>> {
         let sharing = async move {
-            let Some(peer) = share.by else { return here(work, share).await };
+            let Some(peer) = share.by else { return self.here(plan, work, share, &tried).await };
             let (request, reader) = match work.request(&share.places) {
                 Ok(made) => made,
                 Err(error) => {
                     tracing::debug!(%error, "a part of a request cannot be asked for, and is worked out here");
-                    return here(work, share).await;
+                    return self.here(plan, work, share, &tried).await;
                 }
             };
             tried.push(peer.node);
             let began = Instant::now();
             let asked = self.ask(peer, request, reader);
             tokio::pin!(asked);
-            match timeout(self.health.patience(peer, work.cost(&share.places)), &mut asked).await {
+            let patience = self.health.patience(peer, work.cost(&share.places));
+            let mut answer = timeout(patience, &mut asked).await;
+            if answer.is_err() {
+                let more = self.health.more_patience();
+                answer = timeout(more, &mut asked).await;
+            }
+            match answer {
                 Ok(Ok(part)) => return Ok(vec![Done { share, part }]),
-                Ok(Err(AskError::Refused(_))) => return here(work, share).await,
+                Ok(Err(AskError::Refused(_))) => return self.here(plan, work, share, &tried).await,
                 Ok(Err(AskError::Failed(_))) => {
                     return self.all(plan, work, plan.shares(&share.places, &tried), tried).await;
                 }
@@ -268,6 +282,39 @@ impl Fanout {
         sharing.boxed()
     }
 
+    /// One share by this node; if it cannot read the data by any other one that was not tried.
+    async fn here<W: Work>(
+        &self,
+        plan: &Holders,
+        work: &W,
+        share: Share,
+        tried: &[NodeId],
+    ) -> Result<Vec<Done<W::Part>>> {
+        let error = match work.here(&share.places).await {
+            Ok(part) => return Ok(vec![Done { share: Share { by: None, ..share }, part }]),
+            Err(error) => error,
+        };
+        let untried = |peer: &&Peer| peer.node != self.own && !tried.contains(&peer.node);
+        let mut asked = Vec::new();
+        for peer in plan.everyone.iter().filter(untried).filter(|_| error.may_be_this_nodes()) {
+            let Ok((request, reader)) = work.request(&share.places) else { break };
+            asked.push(async move { Ok::<_, AskError>((*peer, self.ask(*peer, request, reader).await?)) }.boxed());
+        }
+        if asked.is_empty() {
+            return Err(error);
+        }
+        tracing::warn!(%error, "a part of a request cannot be read here; all other nodes are asked for it");
+        let answer = select_ok(asked).await;
+        if let Error::Table(error) = &error {
+            // The request may not fail, so nobody else will.
+            self.database.readers.forget_damaged(error).await;
+        }
+        match answer {
+            Ok(((peer, part), _)) => Ok(vec![Done { share: Share { by: Some(peer), ..share }, part }]),
+            Err(_) => Err(error),
+        }
+    }
+
     /// Asks another node.
     async fn ask<T: Send + 'static>(
         &self,
@@ -276,6 +323,7 @@ impl Fanout {
         reader: Reader<T>,
     ) -> std::result::Result<T, AskError> {
         let (sent, began) = (metrics::Sent::new(), Instant::now());
+        self.health.sent();
         let answered = async {
             let answer = match timeout(ANSWER_MAX, self.peers.ask(peer, request)).await {
                 Ok(answer) => answer?,
@@ -313,10 +361,4 @@ impl Fanout {
 fn checked<T>(reader: Reader<T>, answer: &Bytes) -> Result<T> {
     let read = catch_unwind(AssertUnwindSafe(|| reader(answer)));
     read.unwrap_or_else(|_| Err(Error::SubRequest { detail: "reading the answer met a defect".to_owned() }))
-}
-
-async fn here<W: Work>(work: &W, share: Share) -> Result<Vec<Done<W::Part>>> {
-    let share = Share { by: None, ..share };
-    let part = work.here(&share.places).await?;
-    Ok(vec![Done { share, part }])
 }

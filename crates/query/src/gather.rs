@@ -48,8 +48,13 @@ pub(crate) async fn gather(
     }
     shares.iter_mut().for_each(|share| share.places.retain(|place| used[*place]));
     shares.retain(|share| !share.places.is_empty());
-    if fields.is_empty() || shares.iter().all(|share| share.by.is_none()) {
+    if fields.is_empty() || shares.is_empty() {
         return gather_here(asking.database, source, ids, fields, BYTES_MAX).await;
+    }
+    if shares.iter().all(|share| share.by.is_none()) {
+        let mut places: Vec<usize> = shares.into_iter().flat_map(|share| share.places).collect();
+        places.sort_unstable();
+        shares = vec![Share { by: None, places }];
     }
     let source = Arc::new(source.clone());
     let gathering = Gathering { asking, source, ids: &ids, fields };
@@ -62,7 +67,11 @@ pub(crate) async fn gather(
     for (part, done) in done.iter().enumerate() {
         done.share.places.iter().for_each(|place| owners[*place] = part);
     }
-    let parts: Vec<Rows> = done.into_iter().map(|done| done.part.0).collect();
+    let mut parts: Vec<Rows> = done.into_iter().map(|done| done.part.0).collect();
+    if parts.len() == 1 && parts[0].rows == ids.len() {
+        // In the order of the rows, as each part is.
+        return Ok(parts.swap_remove(0));
+    }
     let fields = fields.to_vec();
     cpu::run(bytes, move || put_together(&parts, &owners, &ids, &fields)).await
 }

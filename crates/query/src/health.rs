@@ -27,9 +27,25 @@ const OUTRUN_MAX: u32 = 3;
 /// How long a peer is avoided that failed.
 const AVOIDED_FOR: Duration = Duration::from_secs(10);
 
+/// Of so many sub-requests one may be given to a second node because the first one is slow ...
+const SENT_PER_HEDGE: f64 = 10.0;
+/// ... and as many more, so that a node that freezes is outrun at once. Where all nodes are busy, more would only make them
+/// busier; then a peer is waited for as long as the longest.
+const HEDGES_SPARED_MAX: f64 = 32.0;
+
 /// How the peers answer.
-#[derive(Debug, Default)]
-pub(crate) struct Health(Mutex<HashMap<NodeId, State>>);
+#[derive(Debug)]
+pub(crate) struct Health {
+    states: Mutex<HashMap<NodeId, State>>,
+    /// How many hedges are left.
+    spared: Mutex<f64>,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self { states: Mutex::default(), spared: Mutex::new(HEDGES_SPARED_MAX) }
+    }
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -44,7 +60,7 @@ struct State {
 impl Health {
     /// Those of `peers` that are to be avoided now. Others than these are forgotten, and so is what was known of an earlier run.
     pub(crate) fn avoided(&self, peers: &[Peer], now: Instant) -> Vec<NodeId> {
-        let mut states = self.0.lock();
+        let mut states = self.states.lock();
         states.retain(|node, state| peers.iter().any(|peer| peer.node == *node && peer.run == state.run));
         let avoided = |(node, state): (&NodeId, &mut State)| {
             let until = state.avoided_until?;
@@ -60,9 +76,25 @@ impl Health {
 
     /// How long to wait for an answer that takes reading `bytes`.
     pub(crate) fn patience(&self, peer: Peer, bytes: u64) -> Duration {
-        let slowest = self.0.lock().get(&peer.node).map_or(Duration::ZERO, |state| state.slowest);
+        let slowest = self.states.lock().get(&peer.node).map_or(Duration::ZERO, |state| state.slowest);
         let reading = Duration::from_millis(bytes.saturating_mul(1_000) / BYTES_PER_SECOND);
         slowest.saturating_mul(PATIENCE_FACTOR).clamp(PATIENCE_MIN, PATIENCE_MAX) + reading
+    }
+
+    /// How much longer to wait before somebody else is asked, too; none at all unless that happens too often.
+    pub(crate) fn more_patience(&self) -> Duration {
+        let mut spared = self.spared.lock();
+        if *spared < 1.0 {
+            return PATIENCE_MAX;
+        }
+        *spared -= 1.0;
+        Duration::ZERO
+    }
+
+    /// A sub-request was sent.
+    pub(crate) fn sent(&self) {
+        let mut spared = self.spared.lock();
+        *spared = (*spared + 1.0 / SENT_PER_HEDGE).min(HEDGES_SPARED_MAX);
     }
 
     /// It answered after that time.
@@ -94,7 +126,7 @@ impl Health {
     }
 
     fn change<T>(&self, peer: Peer, change: impl FnOnce(&mut State) -> T) -> T {
-        let mut states = self.0.lock();
+        let mut states = self.states.lock();
         let state = states.entry(peer.node).or_default();
         if state.run != peer.run {
             *state = State { run: peer.run, ..State::default() };
@@ -158,6 +190,18 @@ mod tests {
     }
 
     #[test]
+    fn hedges_stay_few_among_all() {
+        let health = Health::default();
+        let at_once = |_| health.more_patience() == Duration::ZERO;
+        assert_eq!((0..100).filter(|_| at_once(())).count(), HEDGES_SPARED_MAX as usize);
+        let hedged = (0..1_000).filter(|_| {
+            health.sent();
+            at_once(())
+        });
+        assert!((98..=100).contains(&hedged.count()));
+    }
+
+    #[test]
     fn the_next_run_of_a_node_begins_anew() {
         let (health, now) = (Health::default(), Instant::now());
         health.failed(PEER, now);
@@ -165,6 +209,6 @@ mod tests {
         assert!(health.avoided(&[next], now).is_empty());
         health.failed(next, now);
         assert_eq!(health.avoided(&[next], now), [next.node]);
-        assert!(health.avoided(&[], now).is_empty() && health.0.lock().is_empty());
+        assert!(health.avoided(&[], now).is_empty() && health.states.lock().is_empty());
     }
 }

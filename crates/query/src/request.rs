@@ -148,6 +148,9 @@ fn fragment(Files { id, files }: Files) -> Result<Arc<Fragment>> {
 
 fn file(path: String, entry: FileEntry) -> Result<File> {
     check_format(entry.format)?;
+    if entry.rows > u32::MAX.into() {
+        return Err(unusable(format!("{path} cannot have {} rows", entry.rows)));
+    }
     Ok(File { path: path.into(), entry, created: Revision::ZERO, modified: Revision::ZERO })
 }
 

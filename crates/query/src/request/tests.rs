@@ -176,6 +176,7 @@ fn what_cannot_be_is_refused() {
         ("/fragments/0/files", json!([])),
         ("/fragments/0/files/1/1/type", json!("delete_log")),
         ("/fragments/0/files/1/1/format", json!(FORMAT + 1)),
+        ("/fragments/0/files/1/1/rows", json!(1u64 << 33)),
         ("/delete_logs/0/1/type", json!("scalar")),
         ("/record/format", json!(FORMAT + 1)),
         ("/record/schema/fields", json!([])),

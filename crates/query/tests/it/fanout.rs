@@ -465,6 +465,30 @@ async fn s39_a_slow_answer_counts_where_nobody_else_can_read_the_data() {
     assert!(error.is_missing_file(), "{error}");
 }
 
+/// This node cannot read what it holds itself, nor what others will not tell: all others are asked before anything fails.
+#[tokio::test]
+async fn s39_what_this_node_cannot_read_any_other_may() {
+    let nodes = three_nodes(1).await;
+    let collection = nodes.nodes[0].collection(FILMS).await;
+    let empty = DataStore::connect(StorageOptions::new("memory://")).await.unwrap();
+    let blind = Stores::over(nodes.nodes[0].meta.clone(), empty).node(1).await;
+    let coordinator = Coordinator::among(blind.database.clone(), nodes.cluster.clone(), 1);
+    for (text, fault) in
+        [("", None), ("id < 30", None), ("tag != 2", Some(Fault::Refuses)), ("tag != 1", Some(Fault::Fails))]
+    {
+        nodes.cluster.fault(2, fault);
+        let request = searching(&collection, Metric::L2, &[[50.0, 2.0], [1.0, 0.0]], text);
+        let want = search(&nodes.nodes[0].database, request.clone()).await.unwrap();
+        same_hits(&coordinator.search(request).await.unwrap(), &want, text);
+        let want = query(&nodes.nodes[0].database, asking(&collection, text, 1, Some(90))).await.unwrap();
+        same_rows(&coordinator.query(asking(&collection, text, 1, Some(90))).await.unwrap(), &want, text);
+    }
+    nodes.cluster.fault(3, Fault::Refuses);
+    let filter = sendable(&collection.record().unwrap().schema, "tag == 2");
+    let error = coordinator.count(&collection, &filter).await.unwrap_err();
+    assert!(error.is_missing_file(), "{error}");
+}
+
 /// A filter that fails on the data fails as it does on one node.
 #[tokio::test]
 async fn s39_an_error_is_the_one_that_one_node_gives() {
