@@ -73,6 +73,33 @@ def loads(master) -> dict[int, int]:
     return {node["node"]: node["connections"] for node in master.own("loads")["nodes"]}
 
 
+def s26_the_load_of_every_node_can_be_asked_for(new_node, new_master, new_raw):
+    busy, idle = new_node(1, settings=QUICK), new_node(2)
+    master = new_master()
+    clients = [new_raw(busy.address) for _ in range(3)]
+
+    def loads():
+        return {node["node"]: node for node in master.own("loads")["nodes"]}
+
+    until("three clients to be told of", lambda: loads()[1]["connections"] == len(clients))
+    assert loads()[2]["connections"] == 0
+    assert all(node["memory_bytes"] > 0 and node["takes_clients"] for node in loads().values())
+    assert loads()[2]["address"] == idle.address
+
+
+def s02_clusters_with_masters_of_their_own_share_metadata_and_storage(new_node, new_master, new_client):
+    nodes = {cluster: new_node(1, cluster=cluster) for cluster in ("c1", "c2")}
+    masters = {cluster: new_master(cluster=cluster) for cluster in nodes}
+    for cluster, master in masters.items():
+        assert master.own("route")["port"] == nodes[cluster].port
+        assert [(node["cluster"], node["node"]) for node in master.own("loads")["nodes"]] == [(cluster, 1)]
+    one, other = (new_client(master) for master in masters.values())
+    name = data.create(one)
+    one.insert(name, data.rows(range(5)))
+    one.flush(name)
+    assert data.keys(other, name) == list(range(5))
+
+
 def s24_clients_through_the_master_are_spread(new_node, new_master, new_raw):
     for number in (1, 2):
         new_node(number)
@@ -298,7 +325,7 @@ def s14_who_may_connect_changes_while_clients_are_connected(new_node, new_master
     assert kept.count(name) == 0
 
 
-def s25_a_master_beats_as_it_is_told_while_it_runs(new_node, new_master):
+def s22_how_masters_listen_for_nodes_is_configured_while_they_run(new_node, new_master):
     node = new_node(1)
     master = new_master()
     node.pause()

@@ -49,6 +49,11 @@ def s24_a_client_asks_the_master_and_goes_to_the_node(new_node, new_master, conn
     first.flush(name)
     assert first.unflushed == 0
     first.flush(name)
+    # Whichever way it flushes, both sides count anew.
+    first.insert(name, data.rows([50]))
+    first.flush_all()
+    first.delete(name, ids=[50])
+    first.flush(name)
     for client in clients:
         assert data.count(client, name) == 9
         assert [hit["id"] for hit in client.search(name, [data.vector(7)], limit=1)[0]] == [7]

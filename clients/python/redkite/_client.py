@@ -104,10 +104,17 @@ class Client(MilvusClient):
     def flush(self, collection_name, timeout=None, **kwargs):
         """Publishes everything this client has written since its last flush, in whichever collection, as one atom. Raises
         SessionLost if that is gone."""
+        self._flush("Flush", milvus_pb2.FlushRequest(collection_names=[collection_name]), timeout)
+
+    def flush_all(self, timeout=None, **kwargs):
+        """The same."""
+        self._flush("FlushAll", milvus_pb2.FlushAllRequest(), timeout)
+
+    def _flush(self, method, request, timeout):
         with self._turn:
             name = uuid.uuid4().hex if self._written else None
             try:
-                self._send_flush(collection_name, name, timeout)
+                self._send_flush(method, request, name, timeout)
             except grpc.RpcError as error:
                 if _rpc_code(error) not in _GONE:
                     raise
@@ -116,23 +123,22 @@ class Client(MilvusClient):
                 if name is None or _NOT_COMMITTED not in error.message:
                     raise self._failed(error) from error
                 # The server has published all of it by itself, or never had it: without a name it compares the numbers.
-                self._flush_unnamed(collection_name, timeout)
+                self._flush_unnamed(method, request, timeout)
             self._written = 0
 
-    def _flush_unnamed(self, collection_name, timeout):
+    def _flush_unnamed(self, method, request, timeout):
         try:
-            self._send_flush(collection_name, None, timeout)
+            self._send_flush(method, request, None, timeout)
         except MilvusException as error:
             raise self._failed(error) from error
         except grpc.RpcError as error:
             raise self._lost("no answer came to a flush", error) from error
 
-    def _send_flush(self, collection_name, name, timeout):
+    def _send_flush(self, method, request, name, timeout):
         metadata = [(BLOCK_OPS, str(self._written))]
         if name is not None:
             metadata.append((FLUSH_ID, name))
-        request = milvus_pb2.FlushRequest(collection_names=[collection_name])
-        _check(self._stub().Flush(request, timeout=timeout, metadata=metadata).status)
+        _check(getattr(self._stub(), method)(request, timeout=timeout, metadata=metadata).status)
 
     def _after_no_answer(self, name, error):
         """No answer came to a flush: its outcome is asked for, wherever that is possible. Asking settles it."""

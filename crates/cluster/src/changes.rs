@@ -1,22 +1,23 @@
-//! When a key changes. A hint: whoever follows looks again by itself now and then.
+//! When a key of the metadata changes. A hint: whoever follows looks again by itself now and then.
 
 use futures::StreamExt;
 use redkite_meta::{KeyRange, MetaStore, RangeRequest, WatchStream};
 
 /// The changes of one key.
-pub(crate) struct Changes {
+#[expect(missing_debug_implementations, reason = "a stream has none")]
+pub struct Changes {
     key: String,
     watched: Option<WatchStream>,
 }
 
 impl Changes {
     /// Of that key, from the first wait on.
-    pub(crate) fn of(key: &str) -> Self {
+    pub fn of(key: &str) -> Self {
         Self { key: key.to_owned(), watched: None }
     }
 
     /// Waits for a change. Where the key cannot be watched it waits for ever, and is tried again with the next call.
-    pub(crate) async fn next(&mut self, meta: &dyn MetaStore) {
+    pub async fn next(&mut self, meta: &dyn MetaStore) {
         if self.watched.is_none() {
             let range = || KeyRange::Exact(self.key.clone());
             let now = meta.range(RangeRequest::new(range())).await;
@@ -27,7 +28,7 @@ impl Changes {
             match watched {
                 Ok(stream) => self.watched = Some(stream),
                 Err(error) => {
-                    tracing::debug!(%error, "the members of the cluster cannot be watched for the moment");
+                    tracing::debug!(self.key, %error, "a key cannot be watched for the moment");
                     return std::future::pending().await;
                 }
             }

@@ -5,6 +5,7 @@
 //! - [`internal`]: the port for the other processes of the cluster; [`handover`]: clients' connections that come through it.
 //! - [`Roster`]: what a Master knows of the nodes, and whom it sends a client to. Pure. [`Master`] keeps it up to date.
 //! - [`Neighbours`]: the nodes of a cluster as one of them knows them, to have work done by.
+//! - [`Changes`]: when a key of the metadata changes, for whoever follows one.
 //!
 //! Nothing here decides who may write, or what is true: that is up to the compares of the commit. Two processes that take
 //! themselves for the same node are a nuisance and no danger, as each commits, reads and says what it needs by itself.
@@ -21,6 +22,7 @@ mod peek;
 mod roster;
 mod secret;
 
+pub use changes::Changes;
 pub use error::{Error, Result};
 pub use join::{Ask, Joining, join};
 pub use master::{Master, MasterOptions, Place};

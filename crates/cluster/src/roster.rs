@@ -95,8 +95,8 @@ impl Roster {
         }
     }
 
-    /// Whom to send the next client to: of those that are alive and take clients the one with the fewest clients, those counted that it was sent
-    /// since it told; of several the one with the least memory in use.
+    /// Whom to send the next client to: of those that are alive and take clients the one with the fewest, those counted that it
+    /// was sent since it told; of several the one with the least memory in use.
     pub fn choose(&mut self) -> Option<Member> {
         let missed_max = self.missed_max;
         let alive = self.nodes.values_mut().filter(|seen| seen.missed < missed_max && !seen.failed);

@@ -1,8 +1,8 @@
-//! The cluster's secret is shown to nobody: what one process sends another is a *proof* that it knows the secret, which is of no use
-//! to any other process. So whoever listens at the address of a member that is gone learns nothing that opens another one.
+//! The cluster's secret is shown to nobody: what one process sends another is a *proof* that it knows the secret, which is of no
+//! use to any other process. So whoever listens at the address of a member that is gone learns nothing that opens another one.
 //!
-//! A proof is an HMAC-SHA256 under the secret of what it is for, the recipient's boot (which no later process has), and, of a client
-//! that is handed over, its address. Who can read the network can repeat it to the same process.
+//! A proof is an HMAC-SHA256 under the secret of what it is for, the recipient's boot (which no later process has), and, of a
+//! client that is handed over, its address. Who can read the network can repeat it to the same process.
 
 use std::net::SocketAddr;
 

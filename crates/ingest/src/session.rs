@@ -151,8 +151,8 @@ pub struct WriteReport {
 }
 
 impl Session {
-    /// A session of `client` on a connection from `peer`. Its first turn waits until `predecessor` has come to its end: a flush that still runs
-    /// there is older than everything that is written here.
+    /// A session of `client` on a connection from `peer`. Its first turn waits until `predecessor` has come to its end: a flush
+    /// that still runs there is older than everything that is written here.
     pub(crate) fn new(
         client: ClientId,
         peer: SocketAddr,

@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use futures::StreamExt as _;
-use redkite_meta::{Compare, Event, KeyRange, MetaStore, Op, RangeRequest, Txn, versioned};
+use redkite_cluster::Changes;
+use redkite_meta::{Compare, MetaStore, Op, Txn, versioned};
 use redkite_types::Revision;
 use serde_json::{Map, Value, json};
 
@@ -16,8 +16,8 @@ use crate::config::{CLUSTER_CONFIG_FORMAT, Config, Loaded};
 const TRIES: u32 = 8;
 /// Pause before it is looked again whether there is a configuration.
 const WAIT_PAUSE: Duration = Duration::from_millis(500);
-/// Pause before a configuration that could not be followed is followed again.
-const FOLLOW_PAUSE: Duration = Duration::from_secs(1);
+/// How often it is looked whether it has changed, should nothing have told so.
+const LOOK_PAUSE: Duration = Duration::from_secs(5);
 
 type Object = Map<String, Value>;
 
@@ -96,32 +96,23 @@ pub async fn raise_nodes(meta: &dyn MetaStore, key: &str, nodes: u64) -> Result<
 
 /// Calls `apply` with what is in force now and after every change, until dropped. What cannot be used is told and changes
 /// nothing.
-pub async fn follow(meta: &dyn MetaStore, key: &str, loaded: &Loaded, mut apply: impl FnMut(&Config)) {
-    let mut take = |value: &[u8]| match read(key, value).and_then(|stored| Ok(loaded.with_stored(key, &stored)?)) {
-        Ok((now, _)) => apply(&now.config),
-        Err(error) => tracing::error!(key, "the cluster's configuration stays as it was: {error:#}"),
-    };
+pub async fn follow(meta: &dyn MetaStore, key: &str, loaded: &Loaded, apply: impl Fn(&Config)) {
+    let mut changes = Changes::of(key);
+    let mut seen = Revision::ZERO;
     loop {
-        let watched = async {
-            let now = meta.range(RangeRequest::new(KeyRange::Exact(key.to_owned()))).await?;
-            if let Some(kv) = now.kvs.first() {
-                take(&kv.value);
-            }
-            let mut changes = meta.watch(KeyRange::Exact(key.to_owned()), now.revision.next()).await?;
-            while let Some(batch) = changes.next().await {
-                for event in batch?.events {
-                    // A configuration that is gone is not missed: a node that starts stores it again.
-                    if let Event::Put(kv) = event {
-                        take(&kv.value);
-                    }
+        match meta.get(key).await {
+            Ok(Some(kv)) if kv.mod_revision != seen => {
+                seen = kv.mod_revision;
+                match read(key, &kv.value).and_then(|stored| Ok(loaded.with_stored(key, &stored)?)) {
+                    Ok((now, _)) => apply(&now.config),
+                    Err(error) => tracing::error!(key, "the cluster's configuration stays as it was: {error:#}"),
                 }
             }
-            Ok::<_, redkite_meta::Error>(())
-        };
-        if let Err(error) = watched.await {
-            tracing::warn!(key, %error, "the cluster's configuration cannot be followed for the moment");
+            // One that is gone is not missed: a node that starts stores it again.
+            Ok(_) => {}
+            Err(error) => tracing::warn!(key, %error, "the cluster's configuration cannot be read for the moment"),
         }
-        tokio::time::sleep(FOLLOW_PAUSE).await;
+        _ = tokio::time::timeout(LOOK_PAUSE, changes.next(meta)).await;
     }
 }
 

@@ -5,7 +5,8 @@
 //! each checked by its `kind`; `rules` checks what one key alone cannot tell. The result is a typed [`Config`].
 //!
 //! Invariants: nothing outside `keys` can be set; every problem is reported with key, value, origin and what would be
-//! valid, all those of single values at once, and once there are none all those of values that do not fit each other; nothing here opens a port or touches the data directory.
+//! valid, all those of single values at once, and once there are none all those of values that do not fit each other; nothing
+//! here opens a port or touches the data directory.
 
 mod dump;
 mod keys;

@@ -1,10 +1,12 @@
 //! The `redkite` program: reads the command line and the configuration, puts the parts together, runs them.
 //!
 //! - `cli`, `config`: what was asked for; everything is checked before anything is opened.
-//! - `serve` (standalone and node), `master`, `demo`, `meta_dump`, `admin`, `status`, `config_command`: one file a command; `ask`: asking a server over HTTP.
+//! - `serve` (standalone and node), `master`, `demo`, `meta_dump`, `admin`, `status`, `config_command`: one file a command;
+//!   `ask`: asking a server over HTTP.
 //! - `server`: a serving process from start to end; `engine`: the parts of a node; `membership`: its place in a cluster;
-//!   `data_dir`: its directory; `metadata`, `cluster_config`: what it finds in the metadata.
-//! - `allow_list`: who may connect. `memory`: how the process holds memory. `http`, `metrics`, `telemetry`, `banner`: what operators see.
+//!   `fanout`: what it asks the others there; `data_dir`: its directory; `metadata`, `cluster_config`: what it finds in the metadata.
+//! - `allow_list`: who may connect. `memory`: how the process holds memory. `http`, `metrics`, `telemetry`, `banner`: what
+//!   operators see.
 //!
 //! Exit codes: 0 success; 1 something failed; 2 the command line or the configuration is wrong.
 
