@@ -26,6 +26,12 @@ pub enum Error {
         /// What is wrong.
         detail: String,
     },
+    /// No node of the cluster has ever started.
+    #[error("no node of the cluster has started yet: {key} is missing")]
+    NoMembers {
+        /// The key.
+        key: String,
+    },
     /// The members of the cluster were written by a newer version.
     #[error("{key} has format {found}, this version knows {supported}: use a newer redkite")]
     NewerFormat {
@@ -37,7 +43,7 @@ pub enum Error {
         supported: u32,
     },
     /// Others kept changing the members.
-    #[error("the nodes of the cluster kept changing while this one joined; start it again")]
+    #[error("the nodes of the cluster kept changing meanwhile; try again")]
     Contended,
     /// The metadata store failed.
     #[error(transparent)]

@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use proto::member_client::MemberClient;
 use proto::member_server::{self, MemberServer};
 use proto::{HeartbeatRequest, IdentifyRequest, Identity, Work};
-use redkite_types::{ClusterId, UserName};
+use redkite_types::{ClusterId, Revision, UserName};
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
@@ -30,7 +30,7 @@ use tonic::{Code, Request, Response, Status};
 
 use crate::peek::begins_with;
 use crate::secret::{is_same, of_calls};
-use crate::{Ask, Load, Member, handover};
+use crate::{Ask, Holding, Load, Member, handover};
 
 /// The messages.
 #[allow(missing_docs, clippy::all, reason = "generated")]
@@ -115,8 +115,9 @@ impl member_server::Member for Answering {
 
     async fn heartbeat(&self, _: Request<HeartbeatRequest>) -> Result<Response<proto::Load>, Status> {
         let known = self.known.lock().clone().ok_or_else(not_yet)?;
-        let Load { connections, memory_bytes, takes_clients } = (self.load)();
-        Ok(Response::new(proto::Load { boot: known.member.boot, connections, memory_bytes, takes_clients }))
+        let Load { connections, memory_bytes, takes_clients, holding } = (self.load)();
+        let (boot, holding) = (known.member.boot, holding.map(Into::into));
+        Ok(Response::new(proto::Load { boot, connections, memory_bytes, takes_clients, holding }))
     }
 
     async fn execute(&self, request: Request<Work>) -> Result<Response<Work>, Status> {
@@ -279,8 +280,24 @@ pub(crate) async fn heartbeat(channel: Channel, secret: &str, boot: &str) -> Res
     let proof = of_calls(secret, boot).parse().map_err(|_| Status::internal("a proof is no text"))?;
     let mut client = MemberClient::with_interceptor(channel, with_proof(proof));
     let answer = client.heartbeat(HeartbeatRequest {}).await?.into_inner();
-    let proto::Load { boot, connections, memory_bytes, takes_clients } = answer;
-    Ok((boot, Load { connections, memory_bytes, takes_clients }))
+    let proto::Load { boot, connections, memory_bytes, takes_clients, holding } = answer;
+    Ok((boot, Load { connections, memory_bytes, takes_clients, holding: holding.map(Into::into) }))
+}
+
+impl From<Holding> for proto::Holding {
+    fn from(holding: Holding) -> Self {
+        let Holding { fragments, bytes, pending, missing, total, members, catalog, warm } = holding;
+        let (members, catalog) = (members.0, catalog.0);
+        Self { fragments, bytes, pending, missing, total, members, catalog, warm }
+    }
+}
+
+impl From<proto::Holding> for Holding {
+    fn from(holding: proto::Holding) -> Self {
+        let proto::Holding { fragments, bytes, pending, missing, total, members, catalog, warm } = holding;
+        let (members, catalog) = (Revision(members), Revision(catalog));
+        Self { fragments, bytes, pending, missing, total, members, catalog, warm }
+    }
 }
 
 /// Why another process has not done its part.

@@ -13,7 +13,7 @@ use redkite_meta::{Compare, MetaStore, Op, Txn};
 use redkite_types::{ClusterId, NodeId, Revision};
 
 use crate::internal::Answering;
-use crate::{Error, Member, Members, Result};
+use crate::{Error, Member, Members, Result, State};
 
 /// Tries to join; each failed one means that another process did, or that an answer was lost.
 const TRIES: u32 = 16;
@@ -82,21 +82,51 @@ pub async fn join(joining: Joining<'_>, ask: &dyn Ask, answering: &Answering) ->
             address: address.to_owned(),
             port,
             internal: internal.to_owned(),
+            state: State::Joining,
         };
         members.put(member.clone());
         // Before it is known: whoever loses to this one asks it at once.
         answering.answer(&members.secret, &member);
-        let txn = Txn {
-            compares: vec![Compare::unchanged_since(&key, since)],
-            then: vec![Op::put(&key, members.value())],
-            otherwise: Vec::new(),
-        };
-        match meta.txn(txn).await {
-            Ok(response) if response.succeeded => return Ok((members, member)),
-            // Another one joined; or, if no answer came, this one did.
-            Ok(_) | Err(redkite_meta::Error::OutcomeUnknown(_)) => {}
-            Err(error) => return Err(error.into()),
+        // If not, another one joined; or, if no answer came, this one did.
+        if put(meta, &key, since, &members).await?.is_some() {
+            return Ok((members, member));
         }
     }
     Err(Error::Contended)
+}
+
+/// Changes who the members are; `change` says whether anything is to be changed, and is asked again if another process was
+/// faster. Returns the members and the revision at which they are so.
+pub async fn change<T>(
+    meta: &dyn MetaStore,
+    key: &str,
+    mut change: impl FnMut(&mut Members) -> std::result::Result<bool, T>,
+) -> Result<std::result::Result<(Members, Revision), T>> {
+    for _ in 0..TRIES {
+        let Some(stored) = meta.get(key).await? else { return Err(Error::NoMembers { key: key.to_owned() }) };
+        let mut members = Members::read(key, &stored.value)?;
+        match change(&mut members) {
+            Err(refused) => return Ok(Err(refused)),
+            Ok(false) => return Ok(Ok((members, stored.mod_revision))),
+            Ok(true) => {}
+        }
+        if let Some(revision) = put(meta, key, stored.mod_revision, &members).await? {
+            return Ok(Ok((members, revision)));
+        }
+    }
+    Err(Error::Contended)
+}
+
+/// Puts the members, if nobody has since; at which revision. None: somebody has, or no answer came.
+async fn put(meta: &dyn MetaStore, key: &str, since: Revision, members: &Members) -> Result<Option<Revision>> {
+    let txn = Txn {
+        compares: vec![Compare::unchanged_since(key, since)],
+        then: vec![Op::put(key, members.value())],
+        otherwise: Vec::new(),
+    };
+    match meta.txn(txn).await {
+        Ok(response) => Ok(response.succeeded.then_some(response.revision)),
+        Err(redkite_meta::Error::OutcomeUnknown(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }

@@ -24,9 +24,9 @@ mod secret;
 
 pub use changes::Changes;
 pub use error::{Error, Result};
-pub use join::{Ask, Joining, join};
+pub use join::{Ask, Joining, change, join};
 pub use master::{Master, MasterOptions, Place};
-pub use members::{Member, Members};
-pub use neighbours::{Neighbours, Seated};
+pub use members::{Member, Members, Rearrangement, State};
+pub use neighbours::{Neighbour, Neighbourhood, Neighbours, Seated};
 pub use peek::begins_with;
-pub use roster::{Load, Roster, Seen};
+pub use roster::{Holding, Load, Roster, Seen};

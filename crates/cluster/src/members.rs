@@ -1,7 +1,7 @@
 //! The nodes of a cluster (S28): the value of `/<user>/<cluster>_property`.
 
 use redkite_meta::versioned::{self, Unusable};
-use redkite_types::{Incarnation, NodeId};
+use redkite_types::{Incarnation, NodeId, Revision};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
@@ -17,6 +17,45 @@ pub struct Members {
     pub secret: String,
     /// The nodes by number.
     pub nodes: Vec<Member>,
+    /// Data that was inserted up to here is spread over the nodes, wherever it was inserted.
+    #[serde(default)]
+    pub balanced: Revision,
+    /// The same as it is to be once all nodes have fetched what they get by it.
+    #[serde(default)]
+    pub balancing: Revision,
+}
+
+/// What a node is to the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// It has just started, or is about to stop: it serves, and others had better ask somebody else.
+    #[default]
+    Joining,
+    /// It serves, and holds its share of the data.
+    Serving,
+    /// It is to leave: others fetch what it holds; it takes no further clients.
+    Draining,
+    /// They have.
+    Drained,
+}
+
+/// A change of who holds what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rearrangement {
+    /// The node is to leave.
+    Drain(NodeId),
+    /// Others have what the node holds.
+    Drained(NodeId),
+    /// The node is to stay after all.
+    Keep(NodeId),
+    /// The node is gone for good, and others have what it held.
+    Remove(NodeId),
+    /// Data that was inserted up to that revision is to be spread.
+    Balance(Revision),
+    /// It is spread.
+    Balanced(Revision),
 }
 
 /// A node.
@@ -34,12 +73,16 @@ pub struct Member {
     pub port: u16,
     /// Host and port at which the other processes of the cluster reach it.
     pub internal: String,
+    /// What it is to the others.
+    #[serde(default)]
+    pub state: State,
 }
 
 impl Members {
     /// A cluster without nodes.
     pub fn new(secret: String) -> Self {
-        Self { format: FORMAT, secret, nodes: Vec::new() }
+        let balanced = Revision::ZERO;
+        Self { format: FORMAT, secret, nodes: Vec::new(), balanced, balancing: balanced }
     }
 
     /// From the value of `key`.
@@ -72,6 +115,57 @@ impl Members {
         self.nodes.push(member);
         self.nodes.sort_unstable_by_key(|member| member.node);
     }
+
+    /// The process of that boot, while it is a member, is `state` from now on. Whether that changes anything.
+    pub fn set_state(&mut self, boot: &str, state: State) -> bool {
+        let member = self.nodes.iter_mut().find(|member| member.boot == boot && member.state != state);
+        member.map(|member| member.state = state).is_some()
+    }
+
+    /// Takes the process of that boot out, if it is there.
+    pub fn remove(&mut self, boot: &str) -> bool {
+        let before = self.nodes.len();
+        self.nodes.retain(|member| member.boot != boot);
+        self.nodes.len() < before
+    }
+
+    /// Changes who holds what; or says why not. Doing it twice is as doing it once.
+    pub fn rearrange(&mut self, change: Rearrangement) -> std::result::Result<(), String> {
+        use Rearrangement::{Balance, Balanced, Drain, Drained, Keep, Remove};
+        use State::{Draining, Joining, Serving};
+        let stays = |member: &Member| matches!(member.state, Joining | Serving);
+        match change {
+            Balance(revision) => self.balancing = self.balancing.max(revision),
+            Balanced(revision) => {
+                self.balancing = self.balancing.max(revision);
+                self.balanced = self.balanced.max(revision);
+            }
+            Drain(node) | Drained(node) | Keep(node) | Remove(node) => {
+                let unknown = || format!("the cluster has no node {node}");
+                let known = self.get(node).ok_or_else(unknown)?.state;
+                let others = self.nodes.iter().filter(|member| member.node != node && stays(member)).count();
+                if others == 0 && !matches!(change, Keep(_)) {
+                    return Err(format!("no other node would be left to hold what node {node} holds"));
+                }
+                let state = match (change, known) {
+                    (Remove(_), _) => {
+                        self.nodes.retain(|member| member.node != node);
+                        return Ok(());
+                    }
+                    (Drain(_), State::Drained) | (Drained(_), _) => State::Drained,
+                    (Drain(_), _) => Draining,
+                    // It still holds everything.
+                    (_, Draining) => Serving,
+                    (_, State::Drained) => Joining,
+                    (_, Joining | Serving) => known,
+                };
+                for member in self.nodes.iter_mut().filter(|member| member.node == node) {
+                    member.state = state;
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -86,7 +180,51 @@ mod tests {
             address: "10.0.0.1".to_owned(),
             port: 19530,
             internal: "10.0.0.1:4000".to_owned(),
+            state: State::Serving,
         }
+    }
+
+    #[test]
+    fn a_node_leaves_in_two_steps_and_may_come_back() {
+        use Rearrangement::{Balance, Balanced, Drain, Drained, Keep, Remove};
+        let mut members = Members::new("s".to_owned());
+        (1..=3).for_each(|node| members.put(member(node, 1)));
+        let one = NodeId(1);
+        let state = |members: &Members| members.get(one).unwrap().state;
+        for (change, want) in [
+            (Drain(one), State::Draining),
+            (Drain(one), State::Draining),
+            (Keep(one), State::Serving),
+            (Keep(one), State::Serving),
+            (Drain(one), State::Draining),
+            (Drained(one), State::Drained),
+            (Drain(one), State::Drained),
+            (Keep(one), State::Joining),
+        ] {
+            members.rearrange(change).unwrap();
+            assert_eq!(state(&members), want, "{change:?}");
+        }
+        assert!(members.set_state("1-1", State::Serving) && !members.set_state("1-1", State::Serving));
+        assert!(!members.set_state("1-0", State::Joining), "an earlier run");
+        assert!(members.rearrange(Drain(NodeId(7))).unwrap_err().contains("no node 7"));
+        members.rearrange(Drain(NodeId(2))).unwrap();
+        members.rearrange(Remove(NodeId(3))).unwrap();
+        for change in [Drain(one), Drained(one), Remove(one)] {
+            assert!(members.rearrange(change).unwrap_err().contains("no other node"));
+        }
+        members.rearrange(Balance(Revision(7))).unwrap();
+        assert_eq!((members.balanced, members.balancing), (Revision::ZERO, Revision(7)));
+        members.rearrange(Balanced(Revision(5))).unwrap();
+        assert_eq!((members.balanced, members.balancing), (Revision(5), Revision(7)));
+        assert!(members.remove("1-1") && !members.remove("1-1"));
+        assert_eq!(Members::read("k", members.value().as_bytes()).unwrap(), members);
+    }
+
+    /// As earlier versions wrote it.
+    #[test]
+    fn a_node_without_state_has_just_started() {
+        let stored = br#"{"format":1,"secret":"s","nodes":[{"node":1,"incarnation":1,"boot":"b","address":"a","port":1,"internal":"a:2"}]}"#;
+        assert_eq!(Members::read("k", stored).unwrap().nodes[0].state, State::Joining);
     }
 
     #[test]

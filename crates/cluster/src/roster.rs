@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use redkite_types::NodeId;
+use redkite_types::{NodeId, Revision};
 
 use crate::{Member, Members};
 
@@ -16,6 +16,29 @@ pub struct Load {
     pub memory_bytes: u64,
     /// Whether it takes further clients: not before it serves, and not once it stops.
     pub takes_clients: bool,
+    /// What it holds; none before it knows.
+    pub holding: Option<Holding>,
+}
+
+/// What a node holds of the data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Holding {
+    /// Fragments that it holds.
+    pub fragments: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Fragments that it is still to fetch.
+    pub pending: u64,
+    /// Fragments that it should hold and does not, for want of room or because they cannot be fetched.
+    pub missing: u64,
+    /// All fragments that there are.
+    pub total: u64,
+    /// The revision of the members that this goes by.
+    pub members: Revision,
+    /// The revision of the data that it has seen.
+    pub catalog: Revision,
+    /// Whether it has fetched what was to be fetched when it started.
+    pub warm: bool,
 }
 
 /// A node as a Master sees it.
@@ -96,13 +119,14 @@ impl Roster {
     }
 
     /// Whom to send the next client to: of those that are alive and take clients the one with the fewest, those counted that it
-    /// was sent since it told; of several the one with the least memory in use.
+    /// was sent since it told; of several the one with the least memory in use. One that is still warming only where all are.
     pub fn choose(&mut self) -> Option<Member> {
         let missed_max = self.missed_max;
         let alive = self.nodes.values_mut().filter(|seen| seen.missed < missed_max && !seen.failed);
         let busy = alive.filter_map(|seen| {
             let load = seen.load.filter(|load| load.takes_clients)?;
-            Some(((load.connections + seen.sent, load.memory_bytes, seen.member.node), seen))
+            let is_cold = load.holding.is_some_and(|holding| !holding.warm);
+            Some(((is_cold, load.connections + seen.sent, load.memory_bytes, seen.member.node), seen))
         });
         let (_, chosen) = busy.min_by_key(|(busy, _)| *busy)?;
         chosen.sent += 1;
@@ -119,6 +143,7 @@ mod tests {
     use redkite_types::Incarnation;
 
     use super::*;
+    use crate::State;
 
     fn members(nodes: &[(u32, &str)]) -> Members {
         let mut members = Members::new("s".to_owned());
@@ -130,13 +155,14 @@ mod tests {
                 address: "10.0.0.1".to_owned(),
                 port: 19530,
                 internal: "10.0.0.1:4000".to_owned(),
+                state: State::Serving,
             });
         }
         members
     }
 
     fn load(connections: u64, memory_bytes: u64) -> Load {
-        Load { connections, memory_bytes, takes_clients: true }
+        Load { connections, memory_bytes, takes_clients: true, holding: None }
     }
 
     fn chosen(roster: &mut Roster) -> Option<u32> {
@@ -188,6 +214,18 @@ mod tests {
         assert!(roster.missed("a"), "it goes down by its beats alone");
         roster.heard("a", load(0, 0));
         assert_eq!((chosen(&mut roster), alive(&roster)), (Some(1), 1));
+    }
+
+    #[test]
+    fn who_has_what_it_needs_gets_clients_first() {
+        let mut roster = Roster::new(2);
+        roster.update(&members(&[(1, "a"), (2, "b")]));
+        let holding = |warm| Some(Holding { warm, ..Holding::default() });
+        roster.heard("a", Load { holding: holding(false), ..load(0, 0) });
+        roster.heard("b", Load { holding: holding(true), ..load(50, 0) });
+        assert_eq!(chosen(&mut roster), Some(2));
+        roster.heard("b", Load { holding: holding(false), ..load(50, 0) });
+        assert_eq!(chosen(&mut roster), Some(1));
     }
 
     #[test]

@@ -2,8 +2,9 @@
 //!
 //! 1. The block is frozen (the caller holds the session's turn). 2. Its operations are replayed and the files of its
 //!    inserts built and uploaded, under new names. 3. If it deletes: on a catalog as new as the heads, the rows are found
-//!    and new delete logs uploaded. 4. One transaction. It compares each collection's schema, for deletes the heads, and
-//!    what every commit compares. 5. The answer is the revision.
+//!    and new delete logs uploaded. 4. If `sync_level` says so, as many other nodes fetch the new files. 5. One transaction.
+//!    It compares each collection's schema, for deletes the heads, and what every commit compares. 6. The answer is the
+//!    revision.
 //!
 //! When the transaction loses, the catalog is read again and only what changed is worked out again: files stay uploaded,
 //! fragments searched before are not searched again. When no answer comes, the outcome is settled. Nothing here
@@ -20,6 +21,7 @@ use redkite_table::change::Change;
 use redkite_table::commit::{Commit, CommitResult, NamedFlush};
 use redkite_table::entry::{self, CollectionTombstone, FileEntry};
 use redkite_table::intent::Intents;
+use redkite_table::replication::unpublished;
 use redkite_table::{Catalog, Collection, Database, Visibility};
 use redkite_types::{CollectionId, CommitId, FragmentId, Revision};
 
@@ -145,8 +147,9 @@ async fn publish(
         let revision = catalog.revision.max(seen);
         upload(database, revision, collections.clone(), parts).await?;
         let id = database.commit_id(revision);
-        let mut commit =
+        let (mut commit, changed) =
             plan(database, (catalog.revision, collections.clone()), parts, id, named.clone(), intents).await?;
+        database.replication.ensure(changed).await?;
         commit.compares.extend(fences.iter().map(|fence| fence.compare()));
         match database.committer.commit(&commit).await {
             Ok(CommitResult::Committed(revision)) => return Ok(caught_up(database, revision).await),
@@ -218,7 +221,8 @@ async fn bind(database: &Database, catalog: &Catalog, parts: &[Part]) -> std::re
     Ok(collections.into())
 }
 
-/// The whole change as one commit; uploads the delete logs it refers to.
+/// The whole change as one commit, and what it changes of each collection if others have to hold that; uploads the delete logs
+/// it refers to.
 async fn plan(
     database: &Arc<Database>,
     (revision, collections): (Revision, Collections),
@@ -226,7 +230,8 @@ async fn plan(
     id: CommitId,
     flush: Option<NamedFlush>,
     intents: &Intents<'_>,
-) -> Result<Commit> {
+) -> Result<(Commit, Vec<Arc<Collection>>)> {
+    let mut changed = Vec::new();
     let oldest = parts.iter().flat_map(Part::fragments).map(|id| id.made()).fold(id.revision(), Revision::min);
     let keys = &database.keys;
     let mut change = Change::new(keys, id, database.ambient.now_ms());
@@ -239,6 +244,7 @@ async fn plan(
         for (uploaded, _) in &part.staged.uploaded {
             entries.extend(uploaded.entries.iter().cloned());
         }
+        let mut anchors = Vec::new();
         if part.staged.removes() {
             change.compares.push(Compare::unchanged_since(keys.collection_head(segment), collection.head));
             let removed = part.finder.find(database, &collection, &part.staged, id).await?;
@@ -248,9 +254,17 @@ async fn plan(
             }
             change.replace_anchors(&collection, &removed.anchors)?;
             entries.extend(removed.log);
+            anchors = removed.anchors;
         }
         for (path, entry) in &entries {
             change.add_file(segment, path, entry)?;
+        }
+        if database.replication.level() > 0 {
+            let mut files: Vec<(&str, &FileEntry)> = entries.iter().map(|(path, entry)| (&**path, entry)).collect();
+            for (fragment, entry) in &anchors {
+                files.push((&fragment.anchor()?.path, entry));
+            }
+            changed.push(Arc::new(unpublished(&collection, files)?));
         }
         change.touched.push(segment.to_owned());
     }
@@ -264,7 +278,7 @@ async fn plan(
             target: CompareTarget::ModRevision(revision.next()),
         }];
     }
-    Ok(Commit { id, oldest, compares, ops, touched, flush })
+    Ok((Commit { id, oldest, compares, ops, touched, flush }, changed))
 }
 
 /// Waits until this node sees what it committed; that it is committed does not depend on it.

@@ -28,6 +28,8 @@ enum Head {
     Counted { rows: u64 },
     /// Columns.
     Gathered { rows: usize },
+    /// The files are there.
+    Held {},
 }
 
 fn unusable(detail: impl Into<String>) -> Error {
@@ -81,6 +83,19 @@ pub(crate) fn selected(to: u32, runs: &[KeyRun], key: &DataType) -> Result<Bytes
 /// A number of rows.
 pub(crate) fn counted(to: u32, rows: u64) -> Result<Bytes> {
     finish(to, &Head::Counted { rows }, &[])
+}
+
+/// That the files are there.
+pub(crate) fn held(to: u32) -> Result<Bytes> {
+    finish(to, &Head::Held {}, &[])
+}
+
+/// Whether an answer says that the files are there that `request` names.
+pub(crate) fn says_held(request: &Bytes, answer: &Bytes) -> Result<()> {
+    match frame::decode(frame::id(request), answer)? {
+        (Head::Held {}, _) => Ok(()),
+        _ => Err(unusable("it answers something else")),
+    }
 }
 
 /// Columns of rows.

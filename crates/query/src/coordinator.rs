@@ -21,11 +21,15 @@ impl Coordinator {
         Self { database, fanout: None }
     }
 
-    /// One that asks its peers for what they hold; `copies` of them hold each fragment. While there are no others it is as if
-    /// it were alone.
-    pub fn among(database: Arc<Database>, peers: Arc<dyn Peers>, copies: usize) -> Self {
-        let fanout = Fanout::new(database.clone(), peers, copies);
+    /// One that asks its peers for what they hold. While there are no others it is as if it were alone.
+    pub fn among(database: Arc<Database>, peers: Arc<dyn Peers>) -> Self {
+        let fanout = Fanout::new(database.clone(), peers);
         Self { database, fanout: Some(fanout) }
+    }
+
+    /// How it asks others, if there may be any.
+    pub(crate) fn fanout(&self) -> Option<&Fanout> {
+        self.fanout.as_ref()
     }
 
     fn asking(&self) -> Asking<'_> {

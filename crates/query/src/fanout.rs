@@ -24,26 +24,17 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{BoxFuture, select_ok, try_join_all};
-use redkite_table::Database;
-use redkite_types::{ClusterId, Incarnation, NodeId};
+use redkite_table::{Database, Fragment};
+use redkite_types::{ClusterId, NodeId};
 use tokio::time::{Instant, timeout};
 
 use crate::health::Health;
-use crate::placement::Placement;
+use crate::layout::{Layout, Peer};
 use crate::source::Source;
 use crate::{Error, Result, cpu, metrics};
 
 /// Longest that the answer to a sub-request is waited for. Others are asked long before; this ends what nobody would end.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
-
-/// A node of the cluster, this one or another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Peer {
-    /// Its number.
-    pub node: NodeId,
-    /// Which run of that.
-    pub run: Incarnation,
-}
 
 /// Why another node has not answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,7 +50,7 @@ pub enum AskError {
 #[async_trait]
 pub trait Peers: Send + Sync + fmt::Debug {
     /// All nodes of the cluster, this one included. Cheap: every request asks.
-    fn known(&self) -> Arc<[Peer]>;
+    fn layout(&self) -> Arc<Layout>;
 
     /// What another node answers to a sub-request. Dropped when the answer is of no more use.
     async fn ask(&self, peer: Peer, request: Bytes) -> std::result::Result<Bytes, AskError>;
@@ -72,7 +63,6 @@ pub(crate) struct Fanout {
     peers: Arc<dyn Peers>,
     own: NodeId,
     cluster: ClusterId,
-    copies: usize,
     health: Health,
 }
 
@@ -189,26 +179,49 @@ impl Holders {
 }
 
 impl Fanout {
-    pub(crate) fn new(database: Arc<Database>, peers: Arc<dyn Peers>, copies: usize) -> Self {
+    pub(crate) fn new(database: Arc<Database>, peers: Arc<dyn Peers>) -> Self {
         let (own, cluster) = (database.options.node, database.options.cluster.clone());
-        Self { database, peers, own, cluster, copies, health: Health::default() }
+        Self { database, peers, own, cluster, health: Health::default() }
     }
 
     /// Whether there are other nodes in the cluster.
     pub(crate) fn has_others(&self) -> bool {
-        self.peers.known().iter().any(|peer| peer.node != self.own)
+        self.peers.layout().nodes.iter().any(|(peer, _)| peer.node != self.own)
+    }
+
+    /// Other nodes that are better not asked now.
+    fn avoided(&self, layout: &Layout) -> Vec<NodeId> {
+        let mut avoided = self.health.avoided(&layout.everyone(), Instant::now());
+        avoided.retain(|node| *node != self.own);
+        avoided
+    }
+
+    /// The other nodes that may hold a fragment, those that shall first, those that are better not asked now last.
+    pub(crate) fn candidates(&self, fragment: &Fragment) -> Vec<Peer> {
+        let layout = self.peers.layout();
+        let avoided = self.avoided(&layout);
+        let ranked = layout.ranked(&self.cluster).holders(fragment);
+        let (last, first): (Vec<_>, Vec<_>) = ranked.into_iter().partition(|node| avoided.contains(node));
+        let others = first.into_iter().chain(last).filter(|node| *node != self.own);
+        others.filter_map(|node| layout.peer(node)).collect()
+    }
+
+    /// What another node answers, whatever that is.
+    pub(crate) async fn ask_bare(&self, peer: Peer, request: Bytes) -> std::result::Result<Bytes, AskError> {
+        self.peers.ask(peer, request).await
+    }
+
+    /// Another node has not answered.
+    pub(crate) fn failed(&self, peer: Peer, now: Instant) {
+        self.health.failed(peer, now);
     }
 
     fn plan(&self, source: &Source) -> Holders {
-        let everyone = self.peers.known();
-        let mut avoided = self.health.avoided(&everyone, Instant::now());
-        avoided.retain(|node| *node != self.own);
-        let placement =
-            Placement::new(self.cluster.clone(), everyone.iter().map(|peer| peer.node), avoided, self.copies);
-        let peer = |node: NodeId| everyone.iter().copied().find(|peer| peer.node == node);
+        let layout = self.peers.layout();
+        let placement = layout.asked(&self.cluster, &self.avoided(&layout));
         let holders = source.fragments.iter().map(|fragment| placement.holders(fragment));
-        let of = holders.map(|nodes| nodes.into_iter().filter_map(peer).collect()).collect();
-        Holders { own: self.own, of, everyone }
+        let of = holders.map(|nodes| nodes.into_iter().filter_map(|node| layout.peer(node)).collect()).collect();
+        Holders { own: self.own, of, everyone: layout.everyone() }
     }
 
     /// All shares, side by side.

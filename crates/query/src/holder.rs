@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
 use redkite_expr::Predicate;
 use redkite_index::TopK;
-use redkite_table::Database;
+use redkite_storage::FileInfo;
+use redkite_table::{Database, File};
 use redkite_types::limits;
 use tokio::sync::Semaphore;
 
@@ -17,6 +19,9 @@ use crate::{Error, Result, RowId, answer, cpu, gather, lookup, metrics, search};
 
 /// Most sub-requests that are worked on at once; further ones wait, until whoever asked has got its answer elsewhere.
 const RUNNING_MAX: usize = 256;
+
+/// Files of one sub-request that are fetched at the same time.
+const CONCURRENT_FETCHES: usize = 8;
 
 /// Answers sub-requests from one node's files and caches.
 #[derive(Debug)]
@@ -89,8 +94,28 @@ impl Holder {
                 let bytes = gathered.columns.iter().map(|(_, column)| column.get_buffer_memory_size() as u64).sum();
                 cpu::run(bytes, move || answer::gathered(to, &gathered)).await
             }
+            Ask::Hold {} => {
+                hold(database, &source).await?;
+                answer::held(to)
+            }
         }
     }
+}
+
+/// Fetches all files of a sub-request.
+async fn hold(database: &Database, source: &Source) -> Result<()> {
+    let fragments = source.fragments.iter().flat_map(|fragment| fragment.files.iter());
+    let files: Vec<_> = fragments.chain(source.collection.delete_logs.values()).cloned().collect();
+    let segment = &source.collection.segment;
+    let fetch = |file: Arc<File>| async move {
+        let path = database.object_path(segment, &file.path);
+        let info = FileInfo { size: file.entry.size, crc32: Some(file.entry.crc32) };
+        match database.data.fetch(&path, &info).await.map_err(redkite_table::Error::from)? {
+            true => Ok(()),
+            false => Err(Error::SubRequest { detail: format!("{path} is larger than this node's cache") }),
+        }
+    };
+    stream::iter(files.into_iter().map(fetch)).buffer_unordered(CONCURRENT_FETCHES).try_collect().await
 }
 
 fn predicate(filter: &redkite_expr::Portable, source: &Source) -> Result<Arc<Predicate>> {

@@ -7,7 +7,8 @@
 //! Rows are numbered over the snapshot: the fragment's place in the list above, its row below ([`RowId`]).
 //!
 //! In a cluster a [`Coordinator`] splits the work by fragments over the nodes that hold them, and a [`Holder`] does what it is
-//! asked ([`Peers`] carries the bytes). The steps are the same; only who selects and scores, and who gathers, differs.
+//! asked ([`Peers`] carries the bytes). The steps are the same; only who selects and scores, and who gathers, differs. Who holds
+//! what follows from the [`Layout`] of the cluster; [`Holdings`] fetches it before anybody asks.
 
 mod answer;
 mod coordinator;
@@ -18,10 +19,13 @@ mod frame;
 mod gather;
 mod health;
 mod holder;
+mod holdings;
 mod keys;
+mod layout;
 mod lookup;
 mod metrics;
 mod placement;
+mod replicate;
 mod request;
 mod row_id;
 mod scan;
@@ -33,8 +37,10 @@ mod warm;
 pub use answer::SUBANSWER_BYTES_MAX;
 pub use coordinator::Coordinator;
 pub use error::{Error, Result};
-pub use fanout::{AskError, Peer, Peers};
+pub use fanout::{AskError, Peers};
 pub use holder::Holder;
+pub use holdings::{Holdings, Standing};
+pub use layout::{Duty, Layout, Peer};
 pub use lookup::{QueryRequest, count, query};
 pub use placement::Placement;
 pub use redkite_index::Window;

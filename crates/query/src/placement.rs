@@ -10,7 +10,7 @@
 use std::cmp::Reverse;
 
 use redkite_table::Fragment;
-use redkite_types::{ClusterId, FragmentId, NodeId};
+use redkite_types::{ClusterId, FragmentId, NodeId, Revision};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// The golden ratio, in 64 bits.
@@ -25,6 +25,8 @@ pub struct Placement {
     avoided: Vec<NodeId>,
     cluster: ClusterId,
     copies: usize,
+    /// Who inserted what up to here counts for nothing.
+    balanced: Revision,
 }
 
 impl Placement {
@@ -38,13 +40,19 @@ impl Placement {
         let mut nodes: Vec<NodeId> = nodes.into_iter().collect();
         nodes.sort_unstable();
         nodes.dedup();
-        Self { nodes, avoided, cluster, copies: copies.max(1) }
+        Self { nodes, avoided, cluster, copies: copies.max(1), balanced: Revision::ZERO }
+    }
+
+    /// The same, but where fragments that were inserted up to `revision` lie depends on the hash alone.
+    pub fn balanced(self, revision: Revision) -> Self {
+        Self { balanced: revision, ..self }
     }
 
     /// The node that inserted a fragment, if that is one of these: what it wrote it has.
     fn inserter(&self, fragment: &Fragment) -> Option<NodeId> {
         let entry = &fragment.anchor().ok()?.entry;
-        let own = !fragment.id.is_merged() && entry.cluster == self.cluster.as_str();
+        let fresh = !fragment.id.is_merged() && fragment.id.made() > self.balanced;
+        let own = fresh && entry.cluster == self.cluster.as_str();
         Some(NodeId(entry.node)).filter(|node| own && self.nodes.binary_search(node).is_ok())
     }
 

@@ -33,6 +33,8 @@ pub(crate) enum Ask {
     Count { filter: Portable },
     /// Columns of rows; their numbers are the body.
     Gather { fields: Vec<FieldId>, rows: usize, bytes_max: u64 },
+    /// To have all files that are named, so that they can be read without asking the store.
+    Hold {},
 }
 
 /// A window by the bits of its bounds, as JSON has no infinities.

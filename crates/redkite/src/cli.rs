@@ -67,6 +67,19 @@ Examples:
   redkite config set auto_flush=true flush_interval=200 --master db-master:19530
   redkite config set ip_whitelist=10.0.0.0/8,::1";
 
+const DRAIN_EXAMPLES: &str = "\
+No more clients are sent to the node meanwhile; those it has stay until it is stopped. It can be stopped once the command has
+ended, and is no node of the cluster any more then. A node that is gone already is taken out at once. If it is interrupted,
+call it again.
+
+Examples:
+  redkite drain --node 3 --master db-master:19530
+  redkite drain --node 3 --keep           it stays after all";
+
+const REBALANCE_HELP: &str = "\
+What a node inserts it holds itself until it is merged; where most was inserted through few nodes, or nodes have joined since,
+this spreads it. Nobody is asked for what it has not fetched yet. If it is interrupted, call it again.";
+
 const DUMP_EXAMPLES: &str = "\
 Prints one line a key: {\"key\":...,\"value\":...,\"create_revision\":...,\"mod_revision\":...}. If a server is using the data
 directory, that server is asked over its --http port.
@@ -138,6 +151,12 @@ pub enum Command {
     Config(ConfigCommand),
     /// Ask a Master which nodes there are, which are alive, and how busy
     Status(StatusArgs),
+    /// Take a node out of its cluster: wait until others hold what it holds
+    #[command(after_help = DRAIN_EXAMPLES)]
+    Drain(DrainArgs),
+    /// Spread the data over all nodes of a cluster, wherever it was inserted
+    #[command(after_help = REBALANCE_HELP)]
+    Rebalance(StatusArgs),
     /// Print the version
     Version,
 }
@@ -218,6 +237,20 @@ pub struct StatusArgs {
     /// Print what the Master answered, as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// Which node is to leave.
+#[derive(Debug, Clone, Args)]
+pub struct DrainArgs {
+    /// Which Master to ask, and how to print what comes of it.
+    #[command(flatten)]
+    pub master: StatusArgs,
+    /// The number of the node
+    #[arg(long, value_name = "N")]
+    pub node: u32,
+    /// Let it stay, if it is not stopped yet
+    #[arg(long)]
+    pub keep: bool,
 }
 
 /// Which server to ask, and how to print what it answers.

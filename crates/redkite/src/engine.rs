@@ -94,11 +94,12 @@ impl Engine {
             .await
             .with_context(|| format!("the catalog of user {} cannot be read", config.user))?;
         let ingest = Ingest::new(database.clone(), ingest_options(config));
-        let copies = usize::try_from(config.num_replicas).unwrap_or(usize::MAX).saturating_add(1);
         let reads = Arc::new(match peers {
             None => Coordinator::alone(database.clone()),
-            Some(peers) => Coordinator::among(database.clone(), peers, copies),
+            Some(peers) => Coordinator::among(database.clone(), peers),
         });
+        database.replication.held_by(reads.clone());
+        database.replication.set_level(replicas_waited_for(config));
         let maintenance = Maintenance::start(database, maintenance_options(config)).context("start background work")?;
         let meta_is_shared = metadata::is_remote(&config.etcd);
         Ok(Self { meta, meta_is_shared, data, ingest, reads, maintenance: Arc::new(maintenance) })
@@ -111,6 +112,11 @@ impl Engine {
             _ => format!("{} (metadata: {})", self.data.describe(), metadata::describe(&config.etcd, dir)),
         }
     }
+}
+
+/// How many replicas a flush waits for.
+pub fn replicas_waited_for(config: &Config) -> usize {
+    usize::try_from(config.sync_level).unwrap_or(usize::MAX)
 }
 
 /// Checks that the store and the user's files in it belong to the metadata; waits for one that does not answer.

@@ -3,7 +3,7 @@
 //! | path | answers |
 //! |---|---|
 //! | `/healthz` | 200 while the process runs |
-//! | `/readyz` | 200 while it serves and metadata and object store answer, else 503 with the reason |
+//! | `/readyz` | 200 while it serves, has fetched its share and metadata and object store answer, else 503 with the reason |
 //! | `/metrics` | Prometheus text |
 //! | `/meta/dump` | all metadata as JSON lines; to this machine only |
 //! | `/admin/...` | background work on request, see `admin`; to this machine only |
@@ -21,6 +21,7 @@ use axum::http::{Response, StatusCode};
 use axum::routing::{get, post};
 use metrics::gauge;
 use metrics_exporter_prometheus::PrometheusHandle;
+use redkite_query::Holdings;
 use serde_json::json;
 use tokio::task::JoinHandle;
 
@@ -42,6 +43,8 @@ pub struct Operators {
     pub readiness: Arc<Readiness>,
     /// What it serves with.
     pub engine: Engine,
+    /// What it holds of the data, if it is a node of a cluster.
+    pub holdings: Option<Arc<Holdings>>,
     /// What was counted.
     pub metrics: PrometheusHandle,
 }
@@ -70,7 +73,7 @@ pub fn serve(listener: Guarded, operators: Operators) -> JoinHandle<()> {
 }
 
 async fn readyz(State(operators): State<Operators>) -> Response<Body> {
-    match operators.readiness.check(&operators.engine).await {
+    match operators.readiness.check(&operators.engine, operators.holdings.as_deref()).await {
         Ok(()) => answer(StatusCode::OK, JSON, json!({ "ready": true }).to_string()),
         Err(reason) => {
             let body = json!({ "ready": false, "reason": reason }).to_string();
@@ -83,6 +86,13 @@ async fn metrics(State(operators): State<Operators>) -> Response<Body> {
     let ingest = &operators.engine.ingest;
     gauge!("redkite_sessions").set(ingest.session_count() as f64);
     gauge!("redkite_session_buffered_bytes").set(ingest.buffered_bytes() as f64);
+    if let Some(holdings) = &operators.holdings {
+        let standing = holdings.standing();
+        gauge!("redkite_held_fragments").set(standing.fragments as f64);
+        gauge!("redkite_held_bytes").set(standing.bytes as f64);
+        gauge!("redkite_pending_fragments").set(standing.pending as f64);
+        gauge!("redkite_missing_fragments").set(standing.missing as f64);
+    }
     answer(StatusCode::OK, PROMETHEUS, telemetry::render(&operators.metrics))
 }
 

@@ -31,6 +31,7 @@ mod memory;
 mod meta_dump;
 mod metadata;
 mod metrics;
+mod rearrange;
 mod serve;
 mod server;
 mod shutdown;
@@ -76,6 +77,8 @@ fn run(cli: Cli, started: Instant) -> Result<()> {
         Command::Admin(command) => admin::run(command),
         Command::Config(command) => config_command::run(command),
         Command::Status(args) => status::run(&args),
+        Command::Drain(args) => rearrange::drain(&args),
+        Command::Rebalance(args) => rearrange::rebalance(&args),
         Command::Version => {
             println!("redkite {}", env!("CARGO_PKG_VERSION"));
             Ok(())

@@ -9,10 +9,12 @@
 //! | `GET /redkite/loads` | what is known of every node |
 //! | `GET /redkite/config` | the configuration of the cluster |
 //! | `PUT /redkite/config` | the same after the changes in the body, a JSON array of `"key=value"` |
+//! | `PUT /redkite/nodes` | the revision of the metadata at which who holds what was changed as the body says: a [`Wish`] |
 
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -20,14 +22,15 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{Response, StatusCode};
-use axum::routing::get;
+use axum::routing::{get, put};
 use axum::serve::Listener;
 use metrics_exporter_prometheus::PrometheusHandle;
 use redkite_api::server::prepare_socket;
-use redkite_cluster::{Master, MasterOptions, Place, begins_with, handover};
-use redkite_meta::MetaStore;
+use redkite_cluster::{Master, MasterOptions, Place, Rearrangement, Seen, State as NodeState, begins_with, handover};
 use redkite_meta::keys::UserKeys;
-use redkite_types::ClusterId;
+use redkite_meta::{KeyRange, MetaStore, RangeRequest};
+use redkite_types::{ClusterId, NodeId, Revision};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::io::{AsyncWriteExt, copy};
 use tokio::net::TcpStream;
@@ -38,7 +41,7 @@ use crate::allow_list::{AllowList, Guarded};
 use crate::config::{Config, Loaded, Problems};
 use crate::http::{JSON, PROMETHEUS, TEXT, answer};
 use crate::shutdown::Signals;
-use crate::{cluster_config, metadata, metrics as telemetry, serve, server};
+use crate::{cluster_config, membership, metadata, metrics as telemetry, serve, server};
 
 /// What requests for the paths of the Master's own begin with.
 const OWN: [&[u8; 13]; 2] = [b"GET /redkite/", b"PUT /redkite/"];
@@ -99,9 +102,13 @@ async fn serve_clients(loaded: Loaded, metrics: PrometheusHandle) -> Result<()> 
         });
     }
     let (own, requests) = mpsc::channel(OWN_WAITING_MAX);
+    let copies = Arc::new(AtomicU64::new(membership::copies(config) as u64));
     tasks.spawn({
         let stored = Stored { meta: meta.clone(), key: config_key.clone(), loaded: loaded.clone() };
-        let router = own_paths(Known { master: master.clone(), cluster: config.cluster_id.clone(), stored });
+        let members = keys.property(&config.cluster_id);
+        let copies = copies.clone();
+        let router =
+            own_paths(Known { master: master.clone(), cluster: config.cluster_id.clone(), stored, members, copies });
         async move {
             if let Err(error) = axum::serve(Handed { requests, listen }, router).await {
                 tracing::error!(%error, "routes are no longer told");
@@ -112,6 +119,7 @@ async fn serve_clients(loaded: Loaded, metrics: PrometheusHandle) -> Result<()> 
         let (master, to_clients, loaded) = (master.clone(), to_clients.clone(), loaded.clone());
         async move {
             let apply = |config: &Config| {
+                copies.store(membership::copies(config) as u64, Ordering::Relaxed);
                 master.listen(options(config));
                 to_clients.replace(config.ip_whitelist.clone());
                 to_operators.replace(config.http_networks().to_vec());
@@ -248,6 +256,26 @@ struct Known {
     master: Arc<Master>,
     cluster: ClusterId,
     stored: Stored,
+    /// The key of the members.
+    members: String,
+    /// On how many nodes each fragment is to lie.
+    copies: Arc<AtomicU64>,
+}
+
+/// What may be asked for of who holds what: `{"drain":2}`, `{"balance":{}}`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Wish {
+    /// That others fetch what the node holds, and no more clients go there.
+    Drain(NodeId),
+    /// That it is not asked any more, as they have. One that is down is no node of the cluster any more then.
+    Drained(NodeId),
+    /// That it stays after all.
+    Keep(NodeId),
+    /// That what was inserted until now is spread over the nodes; `balancing` of the answer tells until when.
+    Balance {},
+    /// That all ask for what was inserted until then where it was spread to.
+    Balanced(Revision),
 }
 
 /// Where the configuration of the cluster is, and with what it is checked.
@@ -263,9 +291,13 @@ fn own_paths(known: Known) -> Router {
         .route("/redkite/route", get(route))
         .route("/redkite/loads", get(loads))
         .route("/redkite/config", get(configured).put(configure))
+        .route("/redkite/nodes", put(rearrange))
         .layer(DefaultBodyLimit::max(CHANGES_BYTES_MAX))
         .fallback(async || {
-            failure(StatusCode::NOT_FOUND, "there are /redkite/route, /redkite/loads and /redkite/config")
+            failure(
+                StatusCode::NOT_FOUND,
+                "there are /redkite/route, /redkite/loads, /redkite/config and /redkite/nodes",
+            )
         })
         .with_state(known)
 }
@@ -306,20 +338,80 @@ fn told(config: Result<serde_json::Map<String, serde_json::Value>>) -> Response<
     }
 }
 
+async fn rearrange(State(known): State<Known>, body: Bytes) -> Response<Body> {
+    let wish: Wish = match serde_json::from_slice(&body) {
+        Ok(wish) => wish,
+        Err(error) => return failure(StatusCode::BAD_REQUEST, &format!("want such as {{\"drain\":2}}: {error}")),
+    };
+    let (meta, key) = (known.stored.meta.as_ref(), known.members.as_str());
+    let is_alive = |node: NodeId| known.master.nodes().iter().any(|(seen, alive)| *alive && seen.member.node == node);
+    let change = match wish {
+        Wish::Drain(node) => Rearrangement::Drain(node),
+        Wish::Drained(node) if is_alive(node) => Rearrangement::Drained(node),
+        Wish::Drained(node) => Rearrangement::Remove(node),
+        Wish::Keep(node) => Rearrangement::Keep(node),
+        Wish::Balance {} => match meta.range(RangeRequest::new(KeyRange::Exact(key.to_owned()))).await {
+            Ok(now) => Rearrangement::Balance(now.revision),
+            Err(error) => return failure(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
+        },
+        Wish::Balanced(revision) => Rearrangement::Balanced(revision),
+    };
+    let changed = redkite_cluster::change(meta, key, |members| {
+        let before = members.clone();
+        members.rearrange(change)?;
+        Ok::<_, String>(*members != before)
+    });
+    match changed.await {
+        Ok(Ok((members, revision))) => {
+            tracing::info!(?change, "who holds what has changed");
+            let told = json!({ "revision": revision, "balancing": members.balancing });
+            answer(StatusCode::OK, JSON, told.to_string())
+        }
+        Ok(Err(refused)) => failure(StatusCode::BAD_REQUEST, &refused),
+        Err(error) => failure(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
+    }
+}
+
 async fn loads(State(known): State<Known>) -> Response<Body> {
-    let nodes = known.master.nodes().into_iter().map(|(seen, alive)| {
+    let nodes = known.master.nodes();
+    let missing = missing_replicas(&nodes, known.copies.load(Ordering::Relaxed));
+    let nodes = nodes.into_iter().map(|(seen, alive)| {
         let load = seen.load.unwrap_or_default();
-        json!({
+        let mut told = json!({
             "cluster": known.cluster,
             "node": seen.member.node,
             "address": format!("{}:{}", seen.member.address, seen.member.port),
             "alive": alive,
+            "state": seen.member.state,
             "takes_clients": load.takes_clients,
+            "load": load.connections,
             "connections": load.connections,
             "memory_bytes": load.memory_bytes,
-        })
+        });
+        if let (Some(holding), Some(told)) = (load.holding, told.as_object_mut()) {
+            told.insert("fragments".to_owned(), json!(holding.fragments));
+            told.insert("fragment_bytes".to_owned(), json!(holding.bytes));
+            told.insert("pending".to_owned(), json!(holding.pending));
+            told.insert("missing".to_owned(), json!(holding.missing));
+            told.insert("warming".to_owned(), json!(!holding.warm || holding.pending > 0));
+            told.insert("members_revision".to_owned(), json!(holding.members));
+            told.insert("revision".to_owned(), json!(holding.catalog));
+        }
+        told
     });
-    answer(StatusCode::OK, JSON, json!({ "nodes": nodes.collect::<Vec<_>>() }).to_string())
+    let told = json!({ "nodes": nodes.collect::<Vec<_>>(), "missing_replicas": missing });
+    answer(StatusCode::OK, JSON, told.to_string())
+}
+
+/// How many copies of fragments there should be and are not: what living nodes still lack, and what would lie on nodes that are
+/// not there.
+fn missing_replicas(nodes: &[(Seen, bool)], copies: u64) -> u64 {
+    let holds = |(seen, alive): &&(Seen, bool)| *alive && matches!(seen.member.state, NodeState::Joining | NodeState::Serving);
+    let holders: Vec<&Seen> = nodes.iter().filter(holds).map(|(seen, _)| seen).collect();
+    let holdings = || holders.iter().filter_map(|seen| seen.load?.holding);
+    let lacking: u64 = holdings().map(|holding| holding.pending + holding.missing).sum();
+    let total = holdings().map(|holding| holding.total).max().unwrap_or(0);
+    lacking + copies.saturating_sub(holders.len() as u64) * total
 }
 
 /// Health for operators: ready is a Master that can send a client somewhere.

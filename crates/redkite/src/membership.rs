@@ -1,13 +1,16 @@
-//! A node's place in its cluster: the port for the others, and joining them.
+//! A node's place in its cluster: the port for the others, joining them, and telling them what it is to them. It is asked for
+//! data once it has fetched its share, and steps back before it stops.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use redkite_cluster::internal::{self, Answering, Network};
-use redkite_cluster::{Joining, Load, Neighbours, join};
+use redkite_cluster::{Holding, Joining, Load, Neighbours, State, change, join};
+use redkite_meta::MetaStore;
 use redkite_meta::keys::UserKeys;
-use redkite_query::{Holder, Peers};
+use redkite_query::{Holder, Holdings, Standing};
 use redkite_table::{Ambient, Database};
 use redkite_types::NodeId;
 use tokio::net::TcpListener;
@@ -17,10 +20,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::engine::{Seat, Stores};
-use crate::fanout::{Others, Own};
+use crate::fanout::{Answers, Others};
 
 /// Most connections that Masters have handed over and that are not served yet; further ones wait.
 const HANDED_OVER_MAX: usize = 1_024;
+/// How long a node that is to stop takes to tell the others so.
+const STEPPED_BACK_WITHIN: Duration = Duration::from_secs(2);
+/// Pause before it is looked again whether this node has to tell the others that it has its share.
+const SETTLE_PAUSE: Duration = Duration::from_millis(200);
+/// The same after the metadata did not answer.
+const SETTLE_RETRY_PAUSE: Duration = Duration::from_secs(5);
 
 /// A node that has joined.
 #[derive(Debug)]
@@ -31,14 +40,25 @@ pub struct Membership {
     pub nodes: u64,
     clients: Option<mpsc::Receiver<internal::Forwarded>>,
     answering: Answering,
-    neighbours: Arc<Neighbours>,
+    others: Arc<Others>,
+    /// This process among them.
+    own: Own,
+    holdings: Arc<OnceLock<Arc<Holdings>>>,
     stop: CancellationToken,
-    tasks: [JoinHandle<()>; 2],
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// A process as the members name it.
+#[derive(Debug, Clone)]
+struct Own {
+    meta: Arc<dyn MetaStore>,
+    neighbours: Arc<Neighbours>,
+    boot: String,
 }
 
 impl Membership {
     /// Serves `listener` to the other processes of the cluster and joins them as `node`. `listen` is where clients connect,
-    /// `load` what the Masters are told.
+    /// `load` what the Masters are told; it takes clients only as long as the node is not to leave.
     pub async fn join(
         config: &Config,
         node: NodeId,
@@ -55,6 +75,18 @@ impl Membership {
         let internal = match internal.ip().is_unspecified() {
             true => format!("{address}:{}", internal.port()),
             false => internal.to_string(),
+        };
+        let holdings = Arc::<OnceLock<Arc<Holdings>>>::default();
+        let known = Arc::<OnceLock<Arc<Neighbours>>>::default();
+        let load = {
+            let (holdings, known) = (holdings.clone(), known.clone());
+            move || {
+                let load = load();
+                let leaves = known.get().and_then(|known| known.own_state());
+                let leaves = matches!(leaves, Some(State::Draining | State::Drained));
+                let holding = holdings.get().map(|holdings| holding(holdings.standing()));
+                Load { takes_clients: load.takes_clients && !leaves, holding, ..load }
+            }
         };
         let answering = Answering::new(config.user.clone(), config.cluster_id.clone(), load);
         let stop = CancellationToken::new();
@@ -77,24 +109,48 @@ impl Membership {
         let (members, member) = join(joining, &Network, &answering).await?;
         let incarnation = member.incarnation;
         tracing::info!(%node, %incarnation, internal, advertised, nodes = members.nodes.len(), "joined the cluster");
-        let neighbours = Arc::new(Neighbours::new(stores.meta.clone(), keys.property(&config.cluster_id), &members));
+        let neighbours = Neighbours::new(stores.meta.clone(), &keys, &config.cluster_id, node, &members);
+        let neighbours = Arc::new(neighbours);
+        _ = known.set(neighbours.clone());
         let following = tokio::spawn({
             let neighbours = neighbours.clone();
             async move { neighbours.run().await }
         });
-        let nodes = members.nodes.len() as u64;
-        let (seat, tasks) = (Seat { node, incarnation }, [serving, following]);
-        Ok(Self { seat, nodes, clients: Some(clients), answering, neighbours, stop, tasks })
+        let others = Arc::new(Others::new(neighbours.clone(), copies(config)));
+        Ok(Self {
+            seat: Seat { node, incarnation },
+            nodes: members.nodes.len() as u64,
+            clients: Some(clients),
+            answering,
+            others,
+            own: Own { meta: stores.meta.clone(), neighbours, boot: member.boot },
+            holdings,
+            stop,
+            tasks: vec![serving, following],
+        })
     }
 
     /// The nodes of the cluster.
-    pub fn peers(&self) -> Arc<dyn Peers> {
-        Arc::new(Others(self.neighbours.clone()))
+    pub fn peers(&self) -> Arc<Others> {
+        self.others.clone()
     }
 
-    /// From now on the others are answered what they ask of this node's data.
-    pub fn hold(&self, database: Arc<Database>) {
-        self.answering.execute_by(Arc::new(Own(Holder::new(database))));
+    /// From now on the node fetches its share of the data, and answers what the others ask of it.
+    pub fn hold(&mut self, database: Arc<Database>) {
+        let holdings = Arc::new(Holdings::new(database.clone(), self.others.clone()));
+        _ = self.holdings.set(holdings.clone());
+        self.answering.execute_by(Arc::new(Answers(Holder::new(database))));
+        self.tasks.push(tokio::spawn({
+            let holdings = holdings.clone();
+            async move { holdings.run().await }
+        }));
+        let own = self.own.clone();
+        self.tasks.push(tokio::spawn(async move { own.settle(&holdings).await }));
+    }
+
+    /// What the node holds; none before it does.
+    pub fn holdings(&self) -> Option<Arc<Holdings>> {
+        self.holdings.get().cloned()
     }
 
     /// The clients' connections that Masters hand over, to whoever asks first.
@@ -102,7 +158,24 @@ impl Membership {
         self.clients.take()
     }
 
-    /// Closes the port for the others.
+    /// Tells the others to ask somebody else from now on. To be called before the node stops.
+    pub fn step_back(&self) -> impl Future<Output = ()> + Send + use<> {
+        let own = self.own.clone();
+        let settling = self.tasks.last().map(JoinHandle::abort_handle);
+        async move {
+            if let Some(settling) = settling {
+                settling.abort();
+            }
+            match tokio::time::timeout(STEPPED_BACK_WITHIN, own.become_one(State::Joining)).await {
+                Ok(Ok(())) => {}
+                // They find out.
+                Ok(Err(error)) => tracing::debug!(%error, "the other nodes could not be told that this one stops"),
+                Err(_) => tracing::debug!("the other nodes could not be told in time that this one stops"),
+            }
+        }
+    }
+
+    /// Closes the port for the others. A node whose share others have taken over is no member any more then.
     pub async fn end(self) {
         self.stop.cancel();
         // Whoever asks meanwhile is not waited for.
@@ -110,7 +183,58 @@ impl Membership {
             task.abort();
             _ = task.await;
         }
+        if self.own.neighbours.own_state() == Some(State::Drained) {
+            let boot = self.own.boot.clone();
+            let leaving = change(self.own.meta.as_ref(), self.own.neighbours.key(), |members| {
+                Ok::<_, std::convert::Infallible>(members.remove(&boot))
+            });
+            match tokio::time::timeout(STEPPED_BACK_WITHIN, leaving).await {
+                Ok(Ok(_)) => tracing::info!("left the cluster"),
+                left => tracing::warn!(?left, "this node stays on the list of its cluster's, drained"),
+            }
+        }
     }
+}
+
+impl Own {
+    /// Tells the others that this node is to be asked, whenever it has its share and they do not know it.
+    async fn settle(&self, holdings: &Holdings) {
+        loop {
+            if self.neighbours.own_state() != Some(State::Joining) {
+                tokio::time::sleep(SETTLE_PAUSE).await;
+                continue;
+            }
+            let now = self.neighbours.now().revision;
+            holdings.wait_for(|standing| standing.warm && standing.pending == 0 && standing.layout >= now).await;
+            match self.become_one(State::Serving).await {
+                Ok(()) => tokio::time::sleep(SETTLE_PAUSE).await,
+                Err(error) => {
+                    tracing::warn!(%error, "the other nodes cannot be told yet that this one has its share of the data");
+                    tokio::time::sleep(SETTLE_RETRY_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Changes what this process is to the others from one that stays to another such.
+    async fn become_one(&self, state: State) -> redkite_cluster::Result<()> {
+        let changed = change(self.meta.as_ref(), self.neighbours.key(), |members| {
+            let own = members.nodes.iter().find(|member| member.boot == self.boot);
+            let stays = own.is_some_and(|own| matches!(own.state, State::Joining | State::Serving));
+            Ok::<_, std::convert::Infallible>(stays && members.set_state(&self.boot, state))
+        });
+        changed.await.map(|_| ())
+    }
+}
+
+/// On how many nodes each fragment is to lie.
+pub fn copies(config: &Config) -> usize {
+    usize::try_from(config.num_replicas).unwrap_or(usize::MAX).saturating_add(1)
+}
+
+fn holding(standing: Standing) -> Holding {
+    let Standing { fragments, bytes, pending, missing, total, layout, catalog, warm } = standing;
+    Holding { fragments, bytes, pending, missing, total, members: layout, catalog, warm }
 }
 
 /// Where clients elsewhere connect. Of a port that was chosen by the system it is that one.

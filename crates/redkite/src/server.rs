@@ -28,7 +28,7 @@ use crate::banner::Banner;
 use crate::cluster_config;
 use crate::config::{Config, Loaded, Role};
 use crate::data_dir::DataDir;
-use crate::engine::{Engine, Seat, Stores};
+use crate::engine::{Engine, Seat, Stores, replicas_waited_for};
 use crate::http::{self, Operators, Readiness};
 use crate::membership::{self, Membership};
 use crate::metrics as telemetry;
@@ -105,7 +105,7 @@ impl Server {
                 let ports = Ports::open(config).await?;
                 let (internal, _) = bind("internal", &membership::internal_address(config)).await?;
                 let load = load(connections.clone(), takes_clients.clone());
-                let membership = Membership::join(config, node, &stores, ports.listen, internal, load).await?;
+                let mut membership = Membership::join(config, node, &stores, ports.listen, internal, load).await?;
                 cluster_config::raise_nodes(stores.meta.as_ref(), &key, membership.nodes).await?;
                 let engine = Engine::open(stores, config, membership.seat, Some(membership.peers())).await?;
                 membership.hold(engine.ingest.database().clone());
@@ -152,10 +152,11 @@ impl Server {
         let to_clients = AllowList::new("listen", self.loaded.config.ip_whitelist.clone());
         let operators = http_listener.map(|listener| {
             let engine = self.engine.clone();
+            let holdings = self.membership.as_ref().and_then(Membership::holdings);
             let allowed = to_operators.clone();
             http::serve(
                 Guarded { listener, allowed },
-                Operators { readiness: readiness.clone(), engine, metrics: self.metrics.clone() },
+                Operators { readiness: readiness.clone(), engine, holdings, metrics: self.metrics.clone() },
             )
         });
         let ingest = self.engine.ingest.clone();
@@ -169,7 +170,8 @@ impl Server {
         listener.forwarded = self.membership.as_mut().and_then(Membership::clients);
         listener.events = connections.clone();
         listener.accept = Arc::new(to_clients.clone());
-        let following = self.membership.is_some().then(|| {
+        let following = self.membership.as_ref().map(|membership| {
+            let others = membership.peers();
             let (meta, loaded, ingest) = (self.engine.meta.clone(), self.loaded.clone(), ingest.clone());
             tokio::spawn(async move {
                 let key = UserKeys::new(&loaded.config.user).config(&loaded.config.cluster_id);
@@ -178,6 +180,8 @@ impl Server {
                     to_operators.replace(config.http_networks().to_vec());
                     let interval = Duration::from_millis(config.flush_interval_ms.into());
                     ingest.flush_automatically(config.auto_flush, interval, config.flush_limit_bytes);
+                    others.hold_copies(membership::copies(config));
+                    ingest.database().replication.set_level(replicas_waited_for(config));
                 };
                 cluster_config::follow(meta.as_ref(), &key, &loaded, apply).await;
             })
@@ -188,10 +192,14 @@ impl Server {
         tracing::info!(listen = %listen, http, start_ms = (start_seconds * 1e4).round() / 10.0, "serving");
         readiness.serving();
         self.takes_clients.store(true, Ordering::Relaxed);
+        let stepping_back = self.membership.as_ref().map(Membership::step_back);
         let stop = async {
             stop.await;
             readiness.stopping();
             self.takes_clients.store(false, Ordering::Relaxed);
+            if let Some(stepping_back) = stepping_back {
+                stepping_back.await;
+            }
             connections.hold();
         };
         let service = MilvusServer::reading_by(ingest.clone(), self.engine.reads.clone());
@@ -224,6 +232,7 @@ fn load(connections: Arc<AtomicU64>, takes_clients: Arc<AtomicBool>) -> impl Fn(
         connections: connections.load(Ordering::Relaxed),
         memory_bytes: telemetry::anonymous_bytes().unwrap_or(0),
         takes_clients: takes_clients.load(Ordering::Relaxed),
+        holding: None,
     }
 }
 

@@ -33,20 +33,34 @@ fn table(answer: &Value) -> String {
         return "The Master knows of no nodes.\n".to_owned();
     }
     let mut text = format!(
-        "{:<16} {:>6}  {:<28} {:<6} {:>11} {:>9}\n",
-        "cluster", "node", "address", "state", "connections", "memory"
+        "{:<16} {:>6}  {:<28} {:<8} {:>8} {:>10} {:>10} {:>8} {:>8} {:>10}\n",
+        "cluster", "node", "address", "state", "clients", "memory", "fragments", "to come", "missing", "revision"
     );
     for node in nodes {
-        let state = if node["alive"].as_bool() == Some(true) { "alive" } else { "down" };
+        let state = match (node["alive"].as_bool(), node["state"].as_str()) {
+            (Some(true), Some("serving") | None) => "alive",
+            (Some(true), Some(state)) => state,
+            _ => "down",
+        };
+        // What a node that has never answered holds nobody knows.
+        let number = |key: &str| node[key].as_u64().map_or_else(|| "-".to_owned(), |number| number.to_string());
         _ = writeln!(
             text,
-            "{:<16} {:>6}  {:<28} {state:<6} {:>11} {:>6.1} MB",
+            "{:<16} {:>6}  {:<28} {state:<8} {:>8} {:>7.1} MB {:>10} {:>8} {:>8} {:>10}",
             node["cluster"].as_str().unwrap_or_default(),
             node["node"],
             node["address"].as_str().unwrap_or_default(),
-            node["connections"],
+            node["load"],
             node["memory_bytes"].as_f64().unwrap_or_default() / 1e6,
+            number("fragments"),
+            number("pending"),
+            number("missing"),
+            number("revision"),
         );
+    }
+    match answer["missing_replicas"].as_u64() {
+        Some(missing) if missing > 0 => _ = writeln!(text, "{missing} copies of fragments are missing."),
+        _ => {}
     }
     text
 }
@@ -61,12 +75,23 @@ mod tests {
     fn a_table_says_who_is_alive() {
         let node = |node: u32, alive: bool| {
             let address = format!("10.0.0.{node}:19530");
-            json!({ "cluster": "c1", "node": node, "address": address, "alive": alive, "connections": 7, "memory_bytes": 12_345_678 })
+            json!({
+                "cluster": "c1", "node": node, "address": address, "alive": alive, "state": "serving", "load": 7,
+                "memory_bytes": 12_345_678,
+            })
         };
-        let text = table(&json!({ "nodes": [node(1, true), node(12, false)] }));
+        let mut first = node(1, true);
+        for (key, value) in [("fragments", 5), ("pending", 2), ("missing", 1), ("revision", 99)] {
+            first[key] = json!(value);
+        }
+        let mut leaving = first.clone();
+        leaving["state"] = json!("draining");
+        let text = table(&json!({ "nodes": [first, leaving, node(12, false)], "missing_replicas": 3 }));
         let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
-        assert_eq!(lines[1], ["c1", "1", "10.0.0.1:19530", "alive", "7", "12.3", "MB"]);
-        assert_eq!(lines[2][..4], ["c1", "12", "10.0.0.12:19530", "down"]);
+        assert_eq!(lines[1], ["c1", "1", "10.0.0.1:19530", "alive", "7", "12.3", "MB", "5", "2", "1", "99"]);
+        assert_eq!(lines[2][3], "draining");
+        assert_eq!(lines[3], ["c1", "12", "10.0.0.12:19530", "down", "7", "12.3", "MB", "-", "-", "-", "-"]);
+        assert_eq!(text.lines().last().unwrap(), "3 copies of fragments are missing.");
         assert_eq!(table(&json!({ "nodes": [] })), "The Master knows of no nodes.\n");
     }
 }

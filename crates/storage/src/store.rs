@@ -128,6 +128,33 @@ impl DataStore {
         }
     }
 
+    /// Sees to it that the file can be opened without asking the store: downloads it into the node cache, unless it is there.
+    /// False if it is larger than the cache. Where files are opened in place there is nothing to do.
+    pub async fn fetch(&self, path: &str, expected: &FileInfo) -> Result<bool> {
+        path::check(path)?;
+        failpoint::pass(failpoint::BEFORE_OPEN, path)?;
+        match &*self.backend {
+            Backend::Local(_) | Backend::Memory(_) => Ok(true),
+            Backend::Remote { store, cache } => cache.fetch(store, path, expected).await,
+        }
+    }
+
+    /// From now on the node's copies of `paths` stay in its cache (`stay`), or may go when others need the room. Who pins sees
+    /// to it that what is pinned fits: see [`DataStore::cache_bytes_max`].
+    pub fn pin(&self, paths: &[String], stay: bool) {
+        if let Backend::Remote { cache, .. } = &*self.backend {
+            cache.pin(paths, stay);
+        }
+    }
+
+    /// Most bytes of copies that this node keeps; none if files are opened in place.
+    pub fn cache_bytes_max(&self) -> Option<u64> {
+        match &*self.backend {
+            Backend::Remote { cache, .. } => Some(cache.bytes_max()),
+            Backend::Local(_) | Backend::Memory(_) => None,
+        }
+    }
+
     /// A file of at most `bytes_max` bytes as the store has it now, whatever this node keeps of it; None if there is none.
     ///
     /// For the few files whose size nobody noted. Fails with [`Error::Corrupt`] if it is larger. One request.

@@ -16,6 +16,7 @@ use crate::fragment::{ReaderOptions, Readers};
 use crate::horizon::Horizon;
 use crate::outcome_lease::OutcomeLease;
 use crate::presence::{Needs, NodeNeeds, Pin, Presence};
+use crate::replication::Replication;
 use crate::unfinished::{IdGuard, Unfinished};
 use crate::{Ambient, Catalog, Error, Follower, HeadReader, Result, Slowdowns};
 
@@ -70,6 +71,8 @@ pub struct Database {
     pub auto_ids: AutoIds,
     /// How much flushes are slowed down.
     pub slowdowns: Slowdowns,
+    /// What flushes wait for before they publish.
+    pub replication: Replication,
     follower: Follower,
     heads: HeadReader,
     presence: Presence,
@@ -104,6 +107,7 @@ impl Database {
             readers,
             auto_ids,
             slowdowns: Slowdowns::default(),
+            replication: Replication::default(),
             follower,
             heads,
             presence,

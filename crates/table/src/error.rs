@@ -81,6 +81,19 @@ pub enum Error {
         /// The newest revision.
         newest: Revision,
     },
+    /// What was to be published lies on too few nodes.
+    #[error(
+        "{had} of the {wanted} replicas that sync_level = {wanted} asks for could be had ({reasons}); nothing was published: \
+         see to it that more nodes run, or set sync_level lower (redkite config set sync_level={had}), and flush again"
+    )]
+    ReplicasMissing {
+        /// On how many other nodes it lies, at least.
+        had: usize,
+        /// On how many it has to.
+        wanted: usize,
+        /// Why not on more.
+        reasons: String,
+    },
     /// A stored value or file is not what was written.
     #[error("{what} is damaged: {detail}")]
     Damaged {
@@ -190,7 +203,7 @@ impl Error {
             Error::NewerFormat { .. } => ErrorKind::Unsupported,
             Error::OutcomeUnknown { .. } => ErrorKind::Unknown,
             Error::Contended { .. } | Error::Aborted { .. } => ErrorKind::Conflict,
-            Error::ShuttingDown | Error::WentBack { .. } => ErrorKind::Unavailable,
+            Error::ShuttingDown | Error::WentBack { .. } | Error::ReplicasMissing { .. } => ErrorKind::Unavailable,
             Error::Internal { .. } => ErrorKind::Internal,
         }
     }

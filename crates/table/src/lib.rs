@@ -30,6 +30,7 @@ mod mark;
 mod outcome_lease;
 mod past;
 pub mod presence;
+pub mod replication;
 mod slowdown;
 pub mod store_identity;
 mod unfinished;

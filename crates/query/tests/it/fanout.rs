@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use rand::RngExt as _;
 use redkite_expr::{Predicate, Templates, parse};
 use redkite_query::{
-    AskError, Coordinator, Holder, Peer, Peers, QueryRequest, Rows, SearchHits, SearchRequest, Window,
+    AskError, Coordinator, Duty, Holder, Layout, Peer, Peers, QueryRequest, Rows, SearchHits, SearchRequest, Window,
 };
 use redkite_query::{count, query, search};
 use redkite_storage::{DataStore, StorageOptions};
@@ -44,6 +44,7 @@ enum Fault {
 #[derive(Debug, Default)]
 struct Cluster {
     holders: BTreeMap<u32, Holder>,
+    layout: Mutex<Arc<Layout>>,
     faults: Mutex<BTreeMap<u32, Fault>>,
     /// Who was asked.
     asked: Mutex<Vec<u32>>,
@@ -58,6 +59,13 @@ impl Cluster {
         }
     }
 
+    /// What its nodes are to placement from now on, beginning with the first.
+    fn arrange(&self, copies: usize, duties: &[Duty]) {
+        let node = |(node, duty): (&u32, &Duty)| (Peer { node: NodeId(*node), run: Incarnation(1) }, *duty);
+        let nodes = self.holders.keys().zip(duties).map(node).collect();
+        *self.layout.lock() = Arc::new(Layout { nodes, copies, ..Layout::default() });
+    }
+
     /// Who was asked since the last time.
     fn asked(&self) -> Vec<u32> {
         let mut asked = std::mem::take(&mut *self.asked.lock());
@@ -68,8 +76,8 @@ impl Cluster {
 
 #[async_trait]
 impl Peers for Cluster {
-    fn known(&self) -> Arc<[Peer]> {
-        self.holders.keys().map(|node| Peer { node: NodeId(*node), run: Incarnation(1) }).collect()
+    fn layout(&self) -> Arc<Layout> {
+        self.layout.lock().clone()
     }
 
     async fn ask(&self, peer: Peer, request: Bytes) -> Result<Bytes, AskError> {
@@ -109,7 +117,6 @@ impl Peers for Cluster {
 struct Nodes {
     nodes: Vec<Node>,
     cluster: Arc<Cluster>,
-    copies: usize,
 }
 
 impl Nodes {
@@ -121,12 +128,13 @@ impl Nodes {
         }
         let holders = (1..=members).map(|number| (number, Holder::new(all[number as usize - 1].database.clone())));
         let cluster = Arc::new(Cluster { holders: holders.collect(), ..Cluster::default() });
-        Self { nodes: all, cluster, copies }
+        cluster.arrange(copies, &vec![Duty::Serving; members as usize]);
+        Self { nodes: all, cluster }
     }
 
     fn coordinator(&self, node: u32) -> Coordinator {
         let database = self.nodes[node as usize - 1].database.clone();
-        Coordinator::among(database, self.cluster.clone(), self.copies)
+        Coordinator::among(database, self.cluster.clone())
     }
 }
 
@@ -440,6 +448,32 @@ async fn s39_a_node_that_hangs_is_replaced_soon_and_left_alone_for_a_while() {
     assert!(began.elapsed() < Duration::from_millis(20));
 }
 
+/// Nobody is asked for what it would have to fetch first, as long as there are others; nor who has gone.
+#[tokio::test(start_paused = true)]
+async fn s42_who_comes_or_goes_is_asked_only_where_nobody_else_is_left() {
+    use Duty::{Away, Coming, Going, Serving};
+    let nodes = three_nodes(1).await;
+    let collection = nodes.nodes[0].collection(FILMS).await;
+    let filter = sendable(&collection.record().unwrap().schema, "tag == 2");
+    let want = count(&nodes.nodes[0].database, &collection, &filter).await.unwrap();
+    let coordinator = nodes.coordinator(1);
+    let both = [2, 3].as_slice();
+    for (duties, asked) in [
+        ([Serving, Serving, Serving], both),
+        ([Serving, Serving, Coming], &[2]),
+        ([Serving, Going, Coming], &[2]),
+        ([Going, Going, Going], both),
+        ([Coming, Serving, Away], &[2]),
+        ([Coming, Coming, Coming], both),
+        ([Serving, Away, Away], &[]),
+        ([Away, Away, Away], both),
+    ] {
+        nodes.cluster.arrange(1, &duties);
+        assert_eq!(coordinator.count(&collection, &filter).await.unwrap(), want);
+        assert_eq!(nodes.cluster.asked(), asked, "{duties:?}");
+    }
+}
+
 /// This node's own storage has nothing, so only the others can read: whoever is slow has to be waited for.
 #[tokio::test(start_paused = true)]
 async fn s39_a_slow_answer_counts_where_nobody_else_can_read_the_data() {
@@ -447,7 +481,7 @@ async fn s39_a_slow_answer_counts_where_nobody_else_can_read_the_data() {
     let collection = nodes.nodes[0].collection(FILMS).await;
     let empty = DataStore::connect(StorageOptions::new("memory://")).await.unwrap();
     let blind = Stores::over(nodes.nodes[0].meta.clone(), empty).node(9).await;
-    let coordinator = Coordinator::among(blind.database.clone(), nodes.cluster.clone(), 1);
+    let coordinator = Coordinator::among(blind.database.clone(), nodes.cluster.clone());
     for node in 1..4 {
         nodes.cluster.fault(node, Fault::Late(Duration::from_secs(2)));
     }
@@ -472,7 +506,7 @@ async fn s39_what_this_node_cannot_read_any_other_may() {
     let collection = nodes.nodes[0].collection(FILMS).await;
     let empty = DataStore::connect(StorageOptions::new("memory://")).await.unwrap();
     let blind = Stores::over(nodes.nodes[0].meta.clone(), empty).node(1).await;
-    let coordinator = Coordinator::among(blind.database.clone(), nodes.cluster.clone(), 1);
+    let coordinator = Coordinator::among(blind.database.clone(), nodes.cluster.clone());
     for (text, fault) in
         [("", None), ("id < 30", None), ("tag != 2", Some(Fault::Refuses)), ("tag != 1", Some(Fault::Fails))]
     {

@@ -18,5 +18,6 @@ mod fanout;
 mod lookups;
 mod other_schemas;
 mod reopening;
+mod replicas;
 mod searches;
 mod too_large;

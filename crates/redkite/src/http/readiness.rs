@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use redkite_meta::keys::USER_LIST;
+use redkite_query::{Holdings, Standing};
 
 use crate::engine::Engine;
 
@@ -29,8 +30,13 @@ impl Readiness {
     }
 
     /// What stands in the way of serving, if anything does.
-    pub async fn check(&self, engine: &Engine) -> Result<(), String> {
+    pub async fn check(&self, engine: &Engine, holdings: Option<&Holdings>) -> Result<(), String> {
         self.state()?;
+        if let Some(Standing { warm: false, pending, fragments, .. }) = holdings.map(Holdings::standing) {
+            return Err(format!(
+                "the node fetches its share of the data: {fragments} fragments are here, {pending} are to come"
+            ));
+        }
         match tokio::time::timeout(PROBE_TIMEOUT, probe(engine)).await {
             Ok(result) => result,
             Err(_) => Err(format!("metadata or object store did not answer within {} s", PROBE_TIMEOUT.as_secs())),

@@ -1,10 +1,11 @@
-//! The node cache: copies of remote files in a directory of this node, bounded, the least recently used go first.
+//! The node cache: copies of remote files in a directory of this node, bounded, the least recently used go first; what is pinned
+//! stays.
 //!
 //! The directory belongs to one process. A copy is downloaded under a temporary name, checked, synced and renamed, so what
 //! has its final name is whole; at start what is there is taken over. Files never change under their name, so a copy is
 //! never stale. A removed copy stays readable for whoever has it mapped.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -44,8 +45,10 @@ type Download = BoxFuture<'static, Result<Bytes>>;
 #[derive(Debug, Default)]
 struct State {
     copies: HashMap<String, Copy>,
-    /// Name by time of last use.
+    /// Name by time of last use, of those that are not pinned.
     by_use: BTreeMap<u64, String>,
+    /// Names of copies that stay, whether or not they are there yet.
+    pinned: HashSet<String>,
     bytes: u64,
     /// Counts uses, and names temporary files.
     clock: u64,
@@ -85,6 +88,34 @@ impl NodeCache {
             self.forget(path).await?;
         }
         self.download(store, path, name, *expected).await
+    }
+
+    /// Sees to it that there is a copy of the file at `path`; false if it is too large to be kept.
+    pub(super) async fn fetch(&self, store: &ObjectBackend, path: &str, expected: &FileInfo) -> Result<bool> {
+        if expected.size > self.0.bytes_max {
+            return Ok(false);
+        }
+        let name = self.0.name_of(path);
+        if !self.0.state.lock().touch_of_size(&name, expected.size) {
+            self.download(store, path, name, *expected).await?;
+        }
+        Ok(true)
+    }
+
+    /// From now on copies of `paths` stay, or may go.
+    pub(super) fn pin(&self, paths: &[String], stay: bool) {
+        let names: Vec<String> = paths.iter().map(|path| self.0.name_of(path)).collect();
+        let mut state = self.0.state.lock();
+        names.into_iter().for_each(|name| state.pin(name, stay));
+        drop(state);
+        if !stay {
+            self.0.evict(None);
+        }
+    }
+
+    /// Most bytes of copies.
+    pub(super) fn bytes_max(&self) -> u64 {
+        self.0.bytes_max
     }
 
     /// Joins the running download of the file or starts one. It goes on for as long as somebody waits for it.
@@ -177,7 +208,7 @@ impl Inner {
         Ok(bytes)
     }
 
-    /// Removes the least recently used copies until the rest fits; never `kept`.
+    /// Removes the least recently used copies until the rest fits; never `kept`, and none that is pinned.
     fn evict(&self, kept: Option<&str>) {
         loop {
             let victim = {
@@ -208,16 +239,24 @@ impl State {
     fn touch(&mut self, name: &str) -> bool {
         let used = self.tick();
         let Some(copy) = self.copies.get_mut(name) else { return false };
-        self.by_use.remove(&copy.used);
+        if self.by_use.remove(&copy.used).is_some() {
+            self.by_use.insert(used, name.to_owned());
+        }
         copy.used = used;
-        self.by_use.insert(used, name.to_owned());
         true
+    }
+
+    /// The same; false, too, if the copy has another size.
+    fn touch_of_size(&mut self, name: &str, size: u64) -> bool {
+        self.copies.get(name).is_some_and(|copy| copy.size == size) && self.touch(name)
     }
 
     fn insert(&mut self, name: String, size: u64) {
         self.remove(&name);
         let used = self.tick();
-        self.by_use.insert(used, name.clone());
+        if !self.pinned.contains(&name) {
+            self.by_use.insert(used, name.clone());
+        }
         self.copies.insert(name, Copy { size, used });
         self.bytes += size;
     }
@@ -226,6 +265,20 @@ impl State {
         if let Some(copy) = self.copies.remove(name) {
             self.by_use.remove(&copy.used);
             self.bytes -= copy.size;
+        }
+    }
+
+    fn pin(&mut self, name: String, stay: bool) {
+        let used = self.copies.get(&name).map(|copy| copy.used);
+        if stay {
+            if let Some(used) = used {
+                self.by_use.remove(&used);
+            }
+            self.pinned.insert(name);
+        } else if self.pinned.remove(&name)
+            && let Some(used) = used
+        {
+            self.by_use.insert(used, name);
         }
     }
 }

@@ -45,7 +45,8 @@ fn copies(setup: &Setup, cache: &NodeCache) -> String {
     let all = ["a", "b", "c", "d", "e", "f"];
     let on_disk = fs::read_dir(setup.dir.path()).unwrap().count();
     let state = cache.0.state.lock();
-    assert_eq!((state.copies.len(), state.by_use.len()), (on_disk, on_disk));
+    let pinned = state.pinned.iter().filter(|name| state.copies.contains_key(*name)).count();
+    assert_eq!((state.copies.len(), state.by_use.len()), (on_disk, on_disk - pinned));
     assert_eq!(state.bytes, (on_disk * FILE_BYTES) as u64);
     all.into_iter().filter(|path| state.copies.contains_key(&cache.0.name_of(path))).collect()
 }
@@ -141,4 +142,36 @@ async fn a_download_nobody_waits_for_any_more_leaves_nothing() {
     drop(given_up);
     read(&setup, &cache, &["a", "b"]).await;
     assert_eq!(cache.0.state.lock().downloads.len(), 0);
+}
+
+#[tokio::test]
+async fn what_is_pinned_stays() {
+    let setup = setup().await;
+    let cache = open(&setup, 3 * FILE_BYTES as u64).await;
+    read(&setup, &cache, &["a"]).await;
+    cache.pin(&["a".to_owned(), "b".to_owned()], true);
+    for path in ["b", "b", "c", "d", "e"] {
+        assert!(cache.fetch(&setup.store, path, &info(path)).await.unwrap());
+    }
+    assert_eq!(copies(&setup, &cache), "abe");
+    cache.pin(&["f".to_owned()], true);
+    read(&setup, &cache, &["f"]).await;
+    assert_eq!(copies(&setup, &cache), "abf", "full of what is pinned");
+    cache.pin(&["a".to_owned()], false);
+    read(&setup, &cache, &["c"]).await;
+    assert_eq!(copies(&setup, &cache), "bcf");
+    cache.forget("b").await.unwrap();
+    cache.pin(&["b".to_owned(), "f".to_owned()], false);
+    read(&setup, &cache, &["d", "e"]).await;
+    assert_eq!(copies(&setup, &cache), "cde");
+    assert!(cache.0.state.lock().pinned.is_empty());
+}
+
+#[tokio::test]
+async fn what_is_larger_than_the_cache_is_not_fetched() {
+    let setup = setup().await;
+    let cache = open(&setup, FILE_BYTES as u64 - 1).await;
+    assert!(!cache.fetch(&setup.store, "a", &info("a")).await.unwrap());
+    let missing = FileInfo { size: 1, crc32: None };
+    assert!(matches!(cache.fetch(&setup.store, "none", &missing).await, Err(Error::Missing { .. })));
 }
