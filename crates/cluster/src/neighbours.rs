@@ -73,13 +73,7 @@ struct Known {
 
 impl Neighbours {
     /// Those of `own`, a node of `cluster`, whose members were `members` when it joined.
-    pub fn new(
-        meta: Arc<dyn MetaStore>,
-        keys: &UserKeys,
-        cluster: &ClusterId,
-        own: NodeId,
-        members: &Members,
-    ) -> Self {
+    pub fn new(meta: Arc<dyn MetaStore>, keys: &UserKeys, cluster: &ClusterId, own: NodeId, members: &Members) -> Self {
         let (key, presence) = (keys.property(cluster), format!("{}{cluster}/", keys.nodes()));
         let neighbours = Self { meta, own, key, presence, known: RwLock::default() };
         // Who is there it does not know yet.

@@ -406,7 +406,8 @@ async fn loads(State(known): State<Known>) -> Response<Body> {
 /// How many copies of fragments there should be and are not: what living nodes still lack, and what would lie on nodes that are
 /// not there.
 fn missing_replicas(nodes: &[(Seen, bool)], copies: u64) -> u64 {
-    let holds = |(seen, alive): &&(Seen, bool)| *alive && matches!(seen.member.state, NodeState::Joining | NodeState::Serving);
+    let holds =
+        |(seen, alive): &&(Seen, bool)| *alive && matches!(seen.member.state, NodeState::Joining | NodeState::Serving);
     let holders: Vec<&Seen> = nodes.iter().filter(holds).map(|(seen, _)| seen).collect();
     let holdings = || holders.iter().filter_map(|seen| seen.load?.holding);
     let lacking: u64 = holdings().map(|holding| holding.pending + holding.missing).sum();

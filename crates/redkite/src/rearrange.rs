@@ -79,10 +79,10 @@ impl Master {
     /// Asks for a change; the revision at which it holds, and up to which data is to be spread.
     fn wish(&self, wish: Wish) -> Result<(Revision, Revision)> {
         let body = serde_json::to_string(&wish)?;
-        let answer =
-            ask_with(self.address, "PUT", "/redkite/nodes", &body, PATIENCE).with_context(|| self.asked())?;
+        let answer = ask_with(self.address, "PUT", "/redkite/nodes", &body, PATIENCE).with_context(|| self.asked())?;
         let answer: Value = serde_json::from_str(&answer).context("the Master's answer is no JSON")?;
-        let number = |key: &str| answer[key].as_i64().map(Revision).with_context(|| format!("the Master told no {key}"));
+        let number =
+            |key: &str| answer[key].as_i64().map(Revision).with_context(|| format!("the Master told no {key}"));
         Ok((number("revision")?, number("balancing")?))
     }
 
@@ -100,7 +100,9 @@ impl Master {
                 Progress::Nobody => bail!("no node is alive that could take over"),
             };
             if missing > 0 {
-                eprintln!("warning: {missing} fragments do not fit on the nodes or cannot be fetched: they will be read slower");
+                eprintln!(
+                    "warning: {missing} fragments do not fit on the nodes or cannot be fetched: they will be read slower"
+                );
             }
             let Some(told) = told else { return Ok(loads) };
             if !quiet && told != shown {
@@ -160,9 +162,7 @@ mod tests {
 
     #[test]
     fn it_is_done_when_all_that_live_and_stay_have_their_share() {
-        let node = |node: u32, alive: bool, pending: Value, revision: i64| {
-            json!({ "node": node, "alive": alive, "state": "serving", "pending": pending, "missing": node, "members_revision": revision })
-        };
+        let node = |node: u32, alive: bool, pending: Value, revision: i64| json!({ "node": node, "alive": alive, "state": "serving", "pending": pending, "missing": node, "members_revision": revision });
         let check = |nodes: &[Value], want| {
             assert_eq!(progress(&json!({ "nodes": nodes }), Revision(7), Some(NodeId(1))), want);
         };
@@ -170,7 +170,10 @@ mod tests {
         let dead = node(2, false, json!(5), 3);
         check(&[leaving.clone(), dead.clone()], Progress::Nobody);
         check(&[leaving.clone(), dead.clone(), node(3, true, json!(0), 7)], Progress::Done { missing: 3 });
-        check(&[leaving, node(3, true, json!(0), 6), node(4, true, json!(9), 8)], Progress::Fetching { fragments: 9, nodes: 2 });
+        check(
+            &[leaving, node(3, true, json!(0), 6), node(4, true, json!(9), 8)],
+            Progress::Fetching { fragments: 9, nodes: 2 },
+        );
         check(&[node(3, true, Value::Null, 9)], Progress::Fetching { fragments: 0, nodes: 1 });
     }
 }

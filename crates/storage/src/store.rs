@@ -79,14 +79,18 @@ impl DataStore {
     /// Puts all `files`, concurrently; returns when all of them are durable.
     ///
     /// A file of the same name and content that is there already counts as put. If one fails the others may or may not be
-    /// there; calling again with the same files is safe. Costs on a local store one fsync a file, in parallel, and then one
+    /// there; calling again with the same files is safe. This node keeps copies of what it put. Costs on a local store one fsync a file, in parallel, and then one
     /// for each directory that gained an entry, in parallel; on S3 one request a file, more for large ones.
     pub async fn put_all(&self, files: Vec<(String, Bytes)>) -> Result<()> {
         path::check_distinct(&files)?;
         let sizes: Vec<usize> = files.iter().map(|(_, bytes)| bytes.len()).collect();
         let result = match &*self.backend {
             Backend::Local(local) => local.put_all(files).await,
-            Backend::Memory(store) | Backend::Remote { store, .. } => store.put_all(files).await,
+            Backend::Memory(store) => store.put_all(files).await,
+            Backend::Remote { store, cache } => {
+                let copies = files.clone();
+                store.put_all(files).await.inspect(|()| cache.keep_put(copies))
+            }
         };
         match &result {
             Ok(()) => sizes.into_iter().for_each(metrics::put),

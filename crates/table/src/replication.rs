@@ -55,7 +55,8 @@ impl Replication {
     /// Waits until what `unpublished` tells of lies on as many other nodes as it has to.
     pub async fn ensure(&self, unpublished: Vec<Arc<Collection>>) -> Result<()> {
         let wanted = self.level();
-        let unpublished: Vec<_> = unpublished.into_iter().filter(|collection| !collection.fragments.is_empty()).collect();
+        let unpublished: Vec<_> =
+            unpublished.into_iter().filter(|collection| !collection.fragments.is_empty()).collect();
         if wanted == 0 || unpublished.is_empty() {
             return Ok(());
         }
@@ -75,8 +76,7 @@ pub fn unpublished<'e>(
     let mut of_fragment: BTreeMap<FragmentId, Vec<File>> = BTreeMap::new();
     let mut logs = Vec::new();
     for (path, entry) in entries {
-        let file =
-            File { path: path.into(), entry: entry.clone(), created: Revision::ZERO, modified: Revision::ZERO };
+        let file = File { path: path.into(), entry: entry.clone(), created: Revision::ZERO, modified: Revision::ZERO };
         if entry.file_type == FileType::DeleteLog {
             logs.push(file);
             continue;

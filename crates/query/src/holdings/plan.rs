@@ -126,12 +126,7 @@ impl Plan {
     }
 
     /// What of a collection is wanted; what was known of fragments that have not changed stays.
-    fn pieces(
-        &self,
-        collection: &Arc<Collection>,
-        mut known: Pieces,
-        (cluster, node): (&ClusterId, NodeId),
-    ) -> Pieces {
+    fn pieces(&self, collection: &Arc<Collection>, mut known: Pieces, (cluster, node): (&ClusterId, NodeId)) -> Pieces {
         let (asked, due) = (self.layout.asked(cluster, &[]), self.layout.due(cluster));
         let mut pieces = HashMap::with_capacity(collection.fragments.len());
         for fragment in collection.fragments.values() {

@@ -10,6 +10,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use crc32fast::Hasher;
@@ -25,6 +26,8 @@ use super::remote::ObjectBackend;
 use crate::format::FileInfo;
 use crate::{Error, Result, metrics};
 
+/// Most bytes of files just put that wait to be written here; further ones are fetched when they are needed.
+const KEEPING_BYTES_MAX: u64 = 256 << 20;
 const TEMPORARY_SUFFIX: &str = ".tmp";
 const COPY_SUFFIX: &str = ".copy";
 
@@ -38,6 +41,8 @@ struct Inner {
     url: String,
     bytes_max: u64,
     state: Mutex<State>,
+    /// Bytes that [`NodeCache::keep_put`] has in hand.
+    keeping: AtomicU64,
 }
 
 type Download = BoxFuture<'static, Result<Bytes>>;
@@ -68,7 +73,8 @@ impl NodeCache {
         let (named, url) = (shown.clone(), url.to_owned());
         blocking(&shown, move || {
             let state = scan(&dir).map_err(|error| write_error(&named, error))?;
-            let cache = Self(Arc::new(Inner { dir, url, bytes_max, state: Mutex::new(state) }));
+            let cache =
+                Self(Arc::new(Inner { dir, url, bytes_max, state: Mutex::new(state), keeping: AtomicU64::new(0) }));
             cache.0.evict(None);
             Ok(cache)
         })
@@ -100,6 +106,25 @@ impl NodeCache {
             self.download(store, path, name, *expected).await?;
         }
         Ok(true)
+    }
+
+    /// Makes copies of files that were just put, so that who wrote them has not to fetch them. In the background: nobody waits
+    /// for it, and what fails is fetched when it is needed.
+    pub(super) fn keep_put(&self, files: Vec<(String, Bytes)>) {
+        let bytes: u64 = files.iter().map(|(_, bytes)| bytes.len() as u64).sum();
+        let fits = |kept: u64| Some(kept + bytes).filter(|kept| *kept <= KEEPING_BYTES_MAX.min(self.0.bytes_max));
+        if self.0.keeping.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_err() {
+            return;
+        }
+        let inner = self.0.clone();
+        tokio::task::spawn_blocking(move || {
+            for (path, bytes) in files {
+                if let Err(error) = inner.keep_one(&path, &bytes) {
+                    tracing::warn!(path, %error, "no copy could be kept of a file that was just stored");
+                }
+            }
+            inner.keeping.fetch_sub(bytes, Ordering::Relaxed);
+        });
     }
 
     /// From now on copies of `paths` stay, or may go.
@@ -206,6 +231,22 @@ impl Inner {
         self.state.lock().insert(name.to_owned(), size);
         self.evict(Some(name));
         Ok(bytes)
+    }
+
+    /// Writes a copy, unless there is one.
+    fn keep_one(&self, path: &str, bytes: &[u8]) -> Result<()> {
+        let failed = |error| write_error(path, error);
+        let (name, tick) = (self.name_of(path), self.state.lock().tick());
+        if self.state.lock().copies.contains_key(&name) {
+            return Ok(());
+        }
+        let temporary = Temporary { path: self.dir.join(format!("{name}.{tick}{TEMPORARY_SUFFIX}")) };
+        let mut file = File::create(&temporary.path).map_err(failed)?;
+        file.write_all(bytes).and_then(|()| file.sync_data()).map_err(failed)?;
+        fs::rename(&temporary.path, self.dir.join(&name)).map_err(failed)?;
+        self.state.lock().insert(name.clone(), bytes.len() as u64);
+        self.evict(Some(&name));
+        Ok(())
     }
 
     /// Removes the least recently used copies until the rest fits; never `kept`, and none that is pinned.

@@ -175,3 +175,26 @@ async fn what_is_larger_than_the_cache_is_not_fetched() {
     let missing = FileInfo { size: 1, crc32: None };
     assert!(matches!(cache.fetch(&setup.store, "none", &missing).await, Err(Error::Missing { .. })));
 }
+
+#[tokio::test]
+async fn what_was_just_put_is_here() {
+    let setup = setup().await;
+    let cache = open(&setup, 2 * FILE_BYTES as u64).await;
+    let nowhere = ObjectBackend::new(Arc::new(InMemory::new()), "", &StorageOptions::new("memory://"));
+    cache.keep_put(["a", "b"].map(|path| (path.to_owned(), content(path))).into());
+    while cache.0.keeping.load(Ordering::Relaxed) > 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    for path in ["a", "b"] {
+        assert_eq!(cache.open_file(&nowhere, path, &info(path)).await.unwrap(), content(path));
+    }
+    // As anything else it makes room, and is there once.
+    cache.keep_put(["a", "c"].map(|path| (path.to_owned(), content(path))).into());
+    while cache.0.keeping.load(Ordering::Relaxed) > 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    assert_eq!(copies(&setup, &cache), "bc");
+    // More than the cache holds is left alone.
+    cache.keep_put(["d", "e", "f"].map(|path| (path.to_owned(), content(path))).into());
+    assert_eq!((cache.0.keeping.load(Ordering::Relaxed), copies(&setup, &cache).as_str()), (0, "bc"));
+}
