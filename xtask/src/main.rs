@@ -38,6 +38,7 @@ cargo xtask <command>
   lint              the static checks of `test`: format, clippy, layers, licences, file headers
   setup             set up the test environment (etcd, Python clients, S3 server) and stop
   bench [ARGS]      build with optimisations and run the benchmarks (see `bench --help`)
+      --s3          beside an S3 server, for what is measured over one
   help              this text
 
 CARGO_TARGET_DIR says where everything built or downloaded goes (default: target).";

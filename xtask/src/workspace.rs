@@ -7,6 +7,8 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
 use crate::run;
+use crate::seaweedfs::SeaweedFs;
+use crate::venv::Venv;
 
 /// The cargo feature under which the binary under test has its failpoints.
 pub const FAILPOINTS: &str = "redkite/failpoints";
@@ -76,11 +78,18 @@ impl Workspace {
         run::as_ours(Command::new(binary).arg("demo").args(args))
     }
 
-    /// Builds the release binary and the benchmark program and runs the latter on the former.
+    /// Builds the release binary and the benchmark program and runs the latter on the former; with `--s3` beside an S3 server.
     pub fn bench(&self, args: &[String]) -> Result<ExitCode> {
         let binary = self.build_release()?;
         let mut command = self.cargo(&["run", "--release", "--package", "redkite-bench", "--"]);
-        run::as_ours(command.args(args).env("REDKITE_TEST_BINARY", binary))
+        command.args(args.iter().filter(|arg| *arg != "--s3")).env("REDKITE_TEST_BINARY", binary);
+        // Until the benchmarks have ended.
+        let s3 = match args.iter().any(|arg| arg == "--s3") {
+            true => Some(SeaweedFs::start(self, &Venv::ensure(self, "s3")?)?),
+            false => None,
+        };
+        command.envs(s3.iter().flat_map(SeaweedFs::test_env));
+        run::as_ours(&mut command)
     }
 }
 

@@ -57,7 +57,12 @@ impl Client {
 
     /// Creates a collection with an int64 key and a float32 vector, compared by inner product.
     pub async fn create(&mut self, name: &str, dim: usize) -> Result<()> {
-        let (collection, index) = create_collection(name, dim);
+        self.create_with(name, dim, &[]).await
+    }
+
+    /// The same with further int64 columns.
+    pub async fn create_with(&mut self, name: &str, dim: usize, columns: &[&str]) -> Result<()> {
+        let (collection, index) = create_collection(name, dim, columns);
         check(Some(self.service.create_collection(self.request(collection)).await?.into_inner()))?;
         check(Some(self.service.create_index(self.request(index)).await?.into_inner()))
     }

@@ -9,6 +9,7 @@
 
 mod client;
 mod dataset;
+mod etcd;
 mod figure;
 mod machine;
 mod measure;

@@ -1,5 +1,6 @@
 //! What is measured, one file a subject, and what the subjects share.
 
+mod cluster;
 mod exact;
 mod flush;
 mod insert;
@@ -53,10 +54,11 @@ enum Kind {
     Upsert,
     Exact,
     Merge,
+    Cluster,
 }
 
 /// All subjects, in the order they run.
-pub const SCENARIOS: [Scenario; 9] = [
+pub const SCENARIOS: [Scenario; 10] = [
     Scenario { name: "startup", kind: Kind::Startup },
     Scenario { name: "insert", kind: Kind::Insert },
     Scenario { name: "flush", kind: Kind::Flush },
@@ -66,6 +68,7 @@ pub const SCENARIOS: [Scenario; 9] = [
     Scenario { name: "upsert", kind: Kind::Upsert },
     Scenario { name: "exact", kind: Kind::Exact },
     Scenario { name: "merge", kind: Kind::Merge },
+    Scenario { name: "cluster", kind: Kind::Cluster },
 ];
 
 impl Scenario {
@@ -81,6 +84,7 @@ impl Scenario {
             Kind::Upsert => upsert::run(bench).await,
             Kind::Exact => exact::run(bench).await,
             Kind::Merge => merge::run(bench).await,
+            Kind::Cluster => cluster::run(bench).await,
         }
     }
 }

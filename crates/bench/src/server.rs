@@ -59,18 +59,24 @@ impl Installation {
 
     /// As [`Installation::spawn`], with settings (`key=value`).
     pub fn spawn_with(&self, name: &str, settings: &[&str]) -> Result<Server> {
+        self.spawn_as("standalone", name, settings, &[])
+    }
+
+    /// Starts `redkite <role>` on the data called `name`, with settings and variables of the environment.
+    pub fn spawn_as(&self, role: &str, name: &str, settings: &[&str], env: &[(&str, String)]) -> Result<Server> {
         let [grpc, http] = free_addresses()?;
         let data = self.scratch.join(name);
         let log = self.scratch.join(format!("{name}.log"));
         let output = File::options().create(true).append(true).open(&log).context("open the server's log")?;
         let mut command = Command::new(&self.binary);
-        command.arg("standalone").arg("--data-dir").arg(&data);
+        command.arg(role).arg("--data-dir").arg(&data);
         command.args(["--listen", &grpc.to_string(), "--http", &http.to_string()]);
         settings.iter().for_each(|setting| _ = command.args(["--set", setting]));
         // Settings of the caller's environment would be measured, too.
         for (key, _) in std::env::vars_os().filter(|(key, _)| key.to_string_lossy().starts_with("REDKITE_")) {
             command.env_remove(key);
         }
+        command.envs(env.iter().map(|(key, value)| (key, value)));
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
         let spawned = Instant::now();
         let child = command.spawn().with_context(|| format!("start {}", self.binary.display()))?;

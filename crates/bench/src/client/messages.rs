@@ -21,8 +21,8 @@ pub const VECTOR: &str = "vector";
 /// The output field that asks for a number instead of rows.
 pub const COUNT: &str = "count(*)";
 
-/// A collection with an int64 key and a float32 vector, and its exact index by inner product.
-pub fn create_collection(name: &str, dim: usize) -> (CreateCollectionRequest, CreateIndexRequest) {
+/// A collection with an int64 key, a float32 vector and int64 `columns`, and its exact index by inner product.
+pub fn create_collection(name: &str, dim: usize, columns: &[&str]) -> (CreateCollectionRequest, CreateIndexRequest) {
     let field = |name: &str, kind: DataType| FieldSchema {
         name: name.to_owned(),
         data_type: kind.into(),
@@ -31,11 +31,9 @@ pub fn create_collection(name: &str, dim: usize) -> (CreateCollectionRequest, Cr
     };
     let mut vector = field(VECTOR, DataType::FloatVector);
     vector.type_params = vec![pair("dim", dim)];
-    let schema = CollectionSchema {
-        name: name.to_owned(),
-        fields: vec![field(KEY, DataType::Int64), vector],
-        ..Default::default()
-    };
+    let mut fields = vec![field(KEY, DataType::Int64), vector];
+    fields.extend(columns.iter().map(|column| field(column, DataType::Int64)));
+    let schema = CollectionSchema { name: name.to_owned(), fields, ..Default::default() };
     let collection = CreateCollectionRequest {
         collection_name: name.to_owned(),
         schema: schema.encode_to_vec().into(),
