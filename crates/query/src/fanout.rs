@@ -260,7 +260,7 @@ impl Fanout {
             let patience = self.health.patience(peer, work.cost(&share.places));
             let mut answer = timeout(patience, &mut asked).await;
             if answer.is_err() {
-                let more = self.health.more_patience();
+                let more = self.health.more_patience(peer);
                 answer = timeout(more, &mut asked).await;
             }
             match answer {

@@ -14,6 +14,8 @@ use crate::Peer;
 const PATIENCE_MIN: Duration = Duration::from_millis(20);
 /// And, but for the time that reading takes, at most this long.
 const PATIENCE_MAX: Duration = Duration::from_secs(1);
+/// But at most this long where all are so busy that they are slow without end: others would only get busier.
+const BUSY_PATIENCE_MAX: Duration = Duration::from_secs(20);
 /// So many times as long as a peer has taken of late is too long.
 const PATIENCE_FACTOR: u32 = 3;
 /// Bytes a second that a peer is expected to read at least; what it has to fetch first takes longer, and then the other holder
@@ -76,19 +78,26 @@ impl Health {
 
     /// How long to wait for an answer that takes reading `bytes`.
     pub(crate) fn patience(&self, peer: Peer, bytes: u64) -> Duration {
-        let slowest = self.states.lock().get(&peer.node).map_or(Duration::ZERO, |state| state.slowest);
         let reading = Duration::from_millis(bytes.saturating_mul(1_000) / BYTES_PER_SECOND);
-        slowest.saturating_mul(PATIENCE_FACTOR).clamp(PATIENCE_MIN, PATIENCE_MAX) + reading
+        self.slowest(peer).saturating_mul(PATIENCE_FACTOR).clamp(PATIENCE_MIN, PATIENCE_MAX) + reading
     }
 
-    /// How much longer to wait before somebody else is asked, too; none at all unless that happens too often.
-    pub(crate) fn more_patience(&self) -> Duration {
-        let mut spared = self.spared.lock();
-        if *spared < 1.0 {
-            return PATIENCE_MAX;
+    /// How much longer to wait for a peer before somebody else is asked, too: none at all unless that happens too often, then
+    /// until it takes far longer than it does of late.
+    pub(crate) fn more_patience(&self, peer: Peer) -> Duration {
+        {
+            let mut spared = self.spared.lock();
+            if *spared >= 1.0 {
+                *spared -= 1.0;
+                return Duration::ZERO;
+            }
         }
-        *spared -= 1.0;
-        Duration::ZERO
+        self.slowest(peer).saturating_mul(PATIENCE_FACTOR).clamp(PATIENCE_MAX, BUSY_PATIENCE_MAX)
+    }
+
+    fn slowest(&self, peer: Peer) -> Duration {
+        let states = self.states.lock();
+        states.get(&peer.node).filter(|state| state.run == peer.run).map_or(Duration::ZERO, |state| state.slowest)
     }
 
     /// A sub-request was sent.
@@ -192,13 +201,19 @@ mod tests {
     #[test]
     fn hedges_stay_few_among_all() {
         let health = Health::default();
-        let at_once = |_| health.more_patience() == Duration::ZERO;
+        let at_once = |_| health.more_patience(PEER) == Duration::ZERO;
         assert_eq!((0..100).filter(|_| at_once(())).count(), HEDGES_SPARED_MAX as usize);
         let hedged = (0..1_000).filter(|_| {
             health.sent();
             at_once(())
         });
         assert!((98..=100).contains(&hedged.count()));
+        while health.more_patience(PEER) == Duration::ZERO {}
+        // With none left a peer is waited for as long as its slowness of late makes likely.
+        for (slowest, more) in [(50 * MS, 1_000 * MS), (4_000 * MS, 12_000 * MS), (9_000 * MS, 20_000 * MS)] {
+            health.answered(PEER, slowest);
+            assert_eq!(health.more_patience(PEER), more);
+        }
     }
 
     #[test]

@@ -499,6 +499,27 @@ async fn s39_a_slow_answer_counts_where_nobody_else_can_read_the_data() {
     assert!(error.is_missing_file(), "{error}");
 }
 
+/// Where all nodes are busy, none is given the work of others on top of its own, but for a few.
+#[tokio::test(start_paused = true)]
+async fn s39_nodes_that_are_all_busy_are_not_made_busier() {
+    let nodes = three_nodes(2).await;
+    let collection = nodes.nodes[0].collection(FILMS).await;
+    let empty = DataStore::connect(StorageOptions::new("memory://")).await.unwrap();
+    let blind = Stores::over(nodes.nodes[0].meta.clone(), empty).node(9).await;
+    let coordinator = Coordinator::among(blind.database.clone(), nodes.cluster.clone());
+    for node in 1..4 {
+        nodes.cluster.fault(node, Fault::Late(Duration::from_secs(4)));
+    }
+    let filter = sendable(&collection.record().unwrap().schema, "tag == 2");
+    let want = count(&nodes.nodes[0].database, &collection, &filter).await.unwrap();
+    for _ in 0..100 {
+        assert_eq!(coordinator.count(&collection, &filter).await.unwrap(), want);
+    }
+    let asked = nodes.cluster.asked().len();
+    // Three each time, and of these one of ten, and a few, to a second node.
+    assert!((300..400).contains(&asked), "{asked}");
+}
+
 /// This node cannot read what it holds itself, nor what others will not tell: all others are asked before anything fails.
 #[tokio::test]
 async fn s39_what_this_node_cannot_read_any_other_may() {
