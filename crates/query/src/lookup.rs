@@ -126,9 +126,10 @@ pub(crate) async fn selected(
     let readers = source.open(database, places.iter().copied(), &select_fields(source, filter)).await?;
     let bytes = cost(rows_of(&readers), filter);
     let (filter, key) = (filter.clone(), source.key);
-    cpu::run(bytes, move || {
+    cpu::run_awaited(bytes, move |awaited| {
         let mut runs = Vec::with_capacity(readers.len());
         for (place, reader) in &readers {
+            awaited.check()?;
             let selected = reader.select(&filter)?;
             if selected.is_empty() {
                 continue;
@@ -222,9 +223,10 @@ pub(crate) async fn number(
 ) -> Result<u64> {
     let readers = source.open(database, places.iter().copied(), &count_fields(source, filter)).await?;
     let (bytes, filter) = (cost(rows_of(&readers), filter), filter.clone());
-    cpu::run(bytes, move || {
+    cpu::run_awaited(bytes, move |awaited| {
         let mut rows = 0;
         for (_, reader) in &readers {
+            awaited.check()?;
             rows += reader.select(&filter)?.len() as u64;
         }
         Ok(rows)

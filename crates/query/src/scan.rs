@@ -9,6 +9,7 @@ use redkite_storage::BATCH_ROWS;
 use redkite_table::fragment::FragmentReader;
 use redkite_types::FieldId;
 
+use crate::cpu::Awaited;
 use crate::{Error, Result, RowId};
 
 /// Words of a row bitmap that one batch takes.
@@ -19,11 +20,13 @@ pub(crate) struct Scan<'a> {
     pub(crate) queries: &'a Queries,
     pub(crate) filter: &'a Predicate,
     pub(crate) vector: FieldId,
+    pub(crate) awaited: &'a Awaited,
 }
 
 impl Scan<'_> {
     /// Offers every live row of a fragment that satisfies the filter and has a vector.
     pub(crate) fn fragment(&self, place: usize, reader: &FragmentReader, out: &mut [TopK]) -> Result<()> {
+        self.awaited.check()?;
         let selected = reader.select(self.filter)?;
         if selected.is_empty() {
             return Ok(());
@@ -43,6 +46,7 @@ impl Scan<'_> {
             let words = present.as_deref().or(words);
             let block = Block::new(vectors(&column, self.queries.element())?, self.queries.dim())?;
             let mask = words.map(|words| Mask::new(words, rows.len())).transpose()?;
+            self.awaited.check()?;
             scan(self.queries, &block, mask.as_ref(), RowId::new(place, rows.start).0, out)?;
         }
         Ok(())

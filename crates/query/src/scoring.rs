@@ -92,9 +92,9 @@ impl Scorer {
         let mut parts = Vec::with_capacity(workers);
         for worker in 0..workers {
             let (scorer, readers) = (self.clone(), readers.clone());
-            parts.push(cpu::run(bytes, move || {
+            parts.push(cpu::run_awaited(bytes, move |awaited| {
                 let mut tops = scorer.collectors(wanted);
-                let scan = Scan { queries: &scorer.queries, filter: &scorer.filter, vector: scorer.vector };
+                let scan = Scan { queries: &scorer.queries, filter: &scorer.filter, vector: scorer.vector, awaited };
                 for (place, reader) in readers.iter().skip(worker).step_by(workers) {
                     scan.fragment(*place, reader, &mut tops)?;
                 }
