@@ -18,7 +18,7 @@ pub const SUBANSWER_BYTES_MAX: usize = 256 << 20;
 
 /// The head of an answer.
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 enum Head {
     /// Hits of each query; the body is their scores, their rows, their keys.
     Scored { counts: Vec<usize>, overflowed: Vec<bool> },

@@ -21,9 +21,9 @@ pub const SUBREQUEST_BYTES_MAX: usize = 128 << 20;
 /// Longest segment of a collection: a name, a dot, a number.
 const SEGMENT_BYTES_MAX: usize = redkite_types::limits::NAME_BYTES_MAX + 32;
 
-/// What is asked.
+/// What is asked. What a newer version adds must not be passed over: it would be answered as if it were not asked.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum Ask {
     /// The best rows for each query vector; the vectors are the body.
     Score { filter: Portable, vector: FieldId, metric: Metric, window: Bits, best: usize, ties: usize },
@@ -58,9 +58,12 @@ impl From<Bits> for Window {
 
 /// The head of a sub-request.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Head {
     segment: String,
     record: Arc<CollectionRecord>,
+    /// Those whose files are told, where fragments have any.
+    fields: Vec<FieldId>,
     fragments: Vec<Files>,
     delete_logs: Vec<(String, FileEntry)>,
     ask: Ask,
@@ -68,6 +71,7 @@ struct Head {
 
 /// The files of a fragment that are read, its anchor among them.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Files {
     id: FragmentId,
     files: Vec<(String, FileEntry)>,
@@ -105,7 +109,8 @@ pub(crate) fn encode(source: &Source, places: &[usize], fields: &[FieldId], ask:
     delete_logs.sort_unstable_by(|a, b| a.0.cmp(&b.0));
     delete_logs.dedup_by(|a, b| a.0 == b.0);
     let segment = source.collection.segment.to_string();
-    let head = Head { segment, record: source.record.clone(), fragments, delete_logs, ask };
+    let (record, fields) = (source.record.clone(), fields.to_vec());
+    let head = Head { segment, record, fields, fragments, delete_logs, ask };
     let frame = frame::encode(frame::NOTHING, &head, &[body])?;
     match frame.len() > SUBREQUEST_BYTES_MAX {
         true => Err(unusable(format!("it has {} bytes, the limit is {SUBREQUEST_BYTES_MAX}", frame.len()))),
@@ -116,7 +121,7 @@ pub(crate) fn encode(source: &Source, places: &[usize], fields: &[FieldId], ask:
 /// What to read, and what for.
 pub(crate) fn decode(frame: &Bytes) -> Result<(Source, Ask, Body)> {
     let (head, body) = frame::decode::<Head>(frame::NOTHING, frame)?;
-    let Head { segment, record, fragments, delete_logs, ask } = head;
+    let Head { segment, record, fields, fragments, delete_logs, ask } = head;
     check_segment(&segment)?;
     check_format(record.format)?;
     let fragments = fragments.into_iter().map(fragment).collect::<Result<Vec<_>>>()?;
@@ -131,7 +136,7 @@ pub(crate) fn decode(frame: &Bytes) -> Result<(Source, Ask, Body)> {
     }
     let key = record.schema.primary_key().ok_or_else(|| unusable("a schema without primary key"))?.id;
     collection.record = Some(record.clone());
-    Ok((Source { collection: Arc::new(collection), record, fragments, key }, ask, body))
+    Ok((Source { collection: Arc::new(collection), record, fragments, key, told: Some(fields) }, ask, body))
 }
 
 fn fragment(Files { id, files }: Files) -> Result<Arc<Fragment>> {

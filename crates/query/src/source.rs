@@ -30,6 +30,8 @@ pub(crate) struct Source {
     pub(crate) record: Arc<CollectionRecord>,
     pub(crate) fragments: Vec<Arc<Fragment>>,
     pub(crate) key: FieldId,
+    /// Of another node's request: the fields whose files it tells. That a fragment has none of another field is not known.
+    pub(crate) told: Option<Vec<FieldId>>,
 }
 
 impl Source {
@@ -47,7 +49,7 @@ impl Source {
         // A fragment without anchor would count as empty: it has to be an error instead.
         collection.fragments.values().try_for_each(|fragment| fragment.anchor().map(|_| ()))?;
         let fragments = collection.fragments.values().filter(wanted).cloned().collect();
-        Ok(Self { collection: collection.clone(), record, fragments, key })
+        Ok(Self { collection: collection.clone(), record, fragments, key, told: None })
     }
 
     /// The fragment at `place`.
@@ -80,6 +82,17 @@ impl Source {
         Ok(definition.data_type.arrow())
     }
 
+    /// Fails where the files of one of `fields` are not told: its rows would pass for older than the field.
+    pub(crate) fn check_told(&self, fields: &[FieldId]) -> Result<()> {
+        let Some(told) = &self.told else { return Ok(()) };
+        match fields.iter().find(|field| !told.contains(field)) {
+            None => Ok(()),
+            Some(field) => Err(Error::SubRequest {
+                detail: format!("it does not tell the files of field {field}, and asks for it"),
+            }),
+        }
+    }
+
     /// Opens `fields` of the fragments at `places`.
     pub(crate) async fn open(
         &self,
@@ -87,6 +100,7 @@ impl Source {
         places: impl IntoIterator<Item = usize>,
         fields: &[FieldId],
     ) -> Result<Vec<(usize, FragmentReader)>> {
+        self.check_told(fields)?;
         let open = |place: usize| async move {
             let fragment = self.fragment(place)?;
             let reader = database.readers.open(&self.collection, fragment, fields.iter().copied()).await?;

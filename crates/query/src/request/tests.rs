@@ -96,7 +96,7 @@ fn source() -> Source {
     let file = File { path: log().into(), entry, created: Revision(4), modified: Revision(4) };
     collection.delete_logs.insert(log().into(), Arc::new(file));
     let fragments = (1..5).map(fragment).collect();
-    Source { collection: Arc::new(collection), record: Arc::new(record()), fragments, key: FieldId(100) }
+    Source { collection: Arc::new(collection), record: Arc::new(record()), fragments, key: FieldId(100), told: None }
 }
 
 fn asked() -> Bytes {
@@ -186,6 +186,21 @@ fn what_cannot_be_is_refused() {
         let refused = changed(|head| *head.pointer_mut(pointer).unwrap() = value.clone());
         assert!(refused.is_err(), "{pointer} {value}");
     }
+    // What only a newer version knows: to pass over it would be to answer something else.
+    for pointer in ["", "/fragments/0", "/ask/count"] {
+        let refused = changed(|head| head.pointer_mut(pointer).unwrap()["group_by"] = json!(101));
+        assert!(refused.is_err(), "{pointer}");
+    }
+}
+
+/// A column that was left out must not pass for one that the fragment never had.
+#[test]
+fn only_fields_that_are_told_are_read() {
+    let (told, ..) = decode(&asked()).unwrap();
+    told.check_told(&[FieldId(101)]).unwrap();
+    let error = told.check_told(&[FieldId(101), FieldId(100)]).unwrap_err();
+    assert!(matches!(&error, Error::SubRequest { detail } if detail.contains("field 100")), "{error}");
+    source().check_told(&[FieldId(100)]).unwrap();
 }
 
 #[test]
