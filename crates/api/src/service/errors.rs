@@ -29,6 +29,10 @@ impl From<redkite_ingest::Error> for WireError {
             Error::FlushNotCommitted | Error::SessionLost { .. } | Error::BlockOpsMismatch { .. } => {
                 WireError::Unexpected { what: error.to_string() }
             }
+            // The same call again would succeed, with nothing in it.
+            error @ Error::Discarded { .. } if error.kind().is_retryable() => {
+                WireError::Unexpected { what: error.to_string() }
+            }
             other => engine(other.kind(), other),
         }
     }
@@ -62,5 +66,24 @@ pub(super) fn filter_error(expression: &str, error: &redkite_expr::ExprError) ->
             WireError::InvalidExpression { expression, reason: error.to_string() }
         }
         kind => engine(kind, error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use redkite_ingest::Error;
+
+    use super::*;
+
+    #[test]
+    fn s10_no_client_is_told_to_try_again_what_is_lost() {
+        let lost = || Error::SessionLost { reason: "it has gone".to_owned() };
+        let discarded = |cause| Error::Discarded { cause: Box::new(cause) };
+        for error in [lost(), discarded(lost()), discarded(Error::UploadsCollected)] {
+            let text = error.to_string();
+            let status = WireError::from(error).to_status();
+            assert!(!status.retriable && status.code != 0, "{text}");
+            assert_eq!(status.reason, text);
+        }
     }
 }
