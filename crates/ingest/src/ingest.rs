@@ -149,7 +149,7 @@ impl Ingest {
     /// operations; from then on it has a new, empty one.
     pub async fn turn(self: &Arc<Self>, client: ClientId) -> Result<Turn> {
         let session = self.registry.lock().bind(client, self)?;
-        let mut turn = session.turn(self.clone()).await?;
+        let mut turn = session.turn_of_client(self.clone()).await?;
         turn.tell()?;
         Ok(turn)
     }
@@ -163,7 +163,7 @@ impl Ingest {
             registry.sessions.get(&client).inspect(|session| session.touch()).cloned()
         };
         let Some(session) = session else { return Ok(None) };
-        match session.turn(self.clone()).await {
+        match session.turn_of_client(self.clone()).await {
             // It ended meanwhile. What was lost with it is told to the client's next write or flush.
             Err(Error::SessionLost { .. }) => Ok(None),
             turn => turn.map(Some),

@@ -288,8 +288,14 @@ impl Session {
         self.predecessors_ended(ingest.database()).await?;
         self.check_open()?;
         let mut turn = Turn { ingest, session: self, state, request: None };
-        turn.take_up().await?;
         turn.settle().await?;
+        Ok(turn)
+    }
+
+    /// Waits for the turn of a call of the client, which so is here, wherever else it has been.
+    pub(crate) async fn turn_of_client(self: Arc<Self>, ingest: Arc<Ingest>) -> Result<Turn> {
+        let mut turn = self.turn(ingest).await?;
+        turn.take_up().await?;
         Ok(turn)
     }
 }

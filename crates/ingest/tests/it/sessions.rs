@@ -607,3 +607,20 @@ async fn a_client_outlives_its_mark() {
     client.flush().await;
     assert_eq!(one.rows(FILMS).await, [(1, 1), (2, 2)]);
 }
+
+/// What a node does by itself, as when it stops, takes no client away from the one it is on.
+#[tokio::test(start_paused = true)]
+async fn s10_a_node_that_stops_takes_nobody_back() {
+    let stores = Stores::new().await;
+    let (old, new) = (stores.node(1).await, stores.node(2).await);
+    old.create(FILMS).await;
+    let left = old.client();
+    left.insert(&[(1, 1)]).await;
+    let here = new.client_on(new.connect(), left.id.identifier);
+    told_once(&here, "connected to another one").await;
+    here.insert(&[(2, 2)]).await;
+    assert!(left.try_flush().await.is_err());
+    old.ingest.flush_owed().await;
+    here.flush().await;
+    assert_eq!(new.rows(FILMS).await, [(2, 2)]);
+}
