@@ -168,6 +168,8 @@ impl Turn {
                     // An open outcome stays open: it has to be settled before this client's next operation.
                     self.emptied();
                     self.state.counted = self.state.counted.saturating_sub(ops);
+                    // Nobody has heard of it, should the client have been elsewhere and come back.
+                    self.state.arrival.told = false;
                     if let Some(unsettled) = &mut self.state.unsettled {
                         unsettled.uncounted = ops;
                     }

@@ -624,3 +624,19 @@ async fn s10_a_node_that_stops_takes_nobody_back() {
     here.flush().await;
     assert_eq!(new.rows(FILMS).await, [(2, 2)]);
 }
+
+/// Nobody hears of an automatic flush that fails as its client has gone; who comes back to that very connection is told.
+#[tokio::test(start_paused = true)]
+async fn s10_a_client_that_comes_back_to_an_automatic_session_is_told() {
+    let stores = Stores::new().await;
+    let options = IngestOptions { auto_flush: true, ..IngestOptions::default() };
+    let (old, new) = (stores.node_with(1, options).await, stores.node(2).await);
+    old.create(FILMS).await;
+    let left = old.client();
+    left.insert(&[(1, 1)]).await;
+    let here = new.client_on(new.connect(), left.id.identifier);
+    told_once(&here, "connected to another one").await;
+    here.insert(&[(2, 2)]).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    told_once(&left, "connected to node 2 of cluster c").await;
+}
