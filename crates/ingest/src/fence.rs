@@ -91,29 +91,28 @@ impl Fences {
         Arc::new(Fence { key, boot: self.boot.clone(), since: Mutex::new(since) })
     }
 
-    /// Takes up a client; and what it has to be told, if it may have lost something elsewhere.
+    /// Takes up a client. If it may have lost something elsewhere, `losing` hears of it before the mark is put: whoever finds the
+    /// mark of this process there does not ask again.
     pub(crate) async fn take_up(
         &self,
         database: &Database,
         identifier: i64,
         footing: Footing,
-    ) -> Result<(Arc<Fence>, Option<String>)> {
+        losing: impl Fn(String),
+    ) -> Result<Arc<Fence>> {
         let key = database.keys.client(identifier);
-        let Footing::Returned { is_ours } = footing else { return Ok((self.fence(key, Revision::ZERO), None)) };
-        // Whether our own mark may be there because an answer was lost.
-        let mut tried = false;
+        let Footing::Returned { is_ours } = footing else { return Ok(self.fence(key, Revision::ZERO)) };
         for _ in 0..TRIES {
             let stored = database.meta.get(&key).await.map_err(redkite_table::Error::from)?;
             let since = stored.as_ref().map_or(Revision::ZERO, |kv| kv.mod_revision);
             let mark = stored.map(|kv| entry::parse::<Mark>(&kv.key, &kv.value)).transpose()?;
             match &mark {
-                Some(mark) if *mark.boot == *self.boot => {
-                    return Ok((self.fence(key, since), tried.then(|| reason(None))));
-                }
+                Some(mark) if *mark.boot == *self.boot => return Ok(self.fence(key, since)),
                 // It has been nowhere else, and what it lost here is known here.
-                None if is_ours => return Ok((self.fence(key, since), None)),
+                None if is_ours => return Ok(self.fence(key, since)),
                 _ => {}
             }
+            losing(reason(mark.as_ref()));
             let options = &database.options;
             let own = Mark {
                 format: FORMAT,
@@ -122,9 +121,9 @@ impl Fences {
                 boot: self.boot.to_string(),
             };
             match database.committer.put_for_a_day(&key, since, entry::encode(&own)?).await {
-                Ok(Some(revision)) => return Ok((self.fence(key, revision), Some(reason(mark.as_ref())))),
-                Ok(None) => {}
-                Err(redkite_table::Error::Meta(redkite_meta::Error::OutcomeUnknown(_))) => tried = true,
+                Ok(Some(revision)) => return Ok(self.fence(key, revision)),
+                // Another one was faster, or it is there although no answer came.
+                Ok(None) | Err(redkite_table::Error::Meta(redkite_meta::Error::OutcomeUnknown(_))) => {}
                 Err(error) => return Err(error.into()),
             }
         }

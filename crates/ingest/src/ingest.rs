@@ -114,6 +114,16 @@ impl Ingest {
         &self.fences
     }
 
+    /// Remembers that a client may have lost something, until it is told.
+    pub(crate) fn lose(&self, client: ClientId, reason: String) {
+        self.registry.lock().identities.lose(client.identity(), reason);
+    }
+
+    /// What a client has to be told now.
+    pub(crate) fn told(&self, client: ClientId) -> Option<String> {
+        self.registry.lock().identities.tell(client.identity())
+    }
+
     /// An identifier for `Connect` to hand out on a connection.
     pub fn new_identifier(&self, connection: ConnectionId) -> i64 {
         let mut registry = self.registry.lock();

@@ -69,8 +69,8 @@ struct State {
     arrival: Arrival,
     /// What its flushes compare, once it is taken up.
     fence: Option<Arc<Fence>>,
-    /// What its next write or flush has to be told, once.
-    to_tell: Option<String>,
+    /// Its next write or flush may have to be told of a loss.
+    to_tell: bool,
 }
 
 /// A commit whose outcome is not known yet.
@@ -169,7 +169,7 @@ impl Session {
             policy: Policy::default(),
             arrival,
             fence: None,
-            to_tell: None,
+            to_tell: false,
         };
         let glance = Glance {
             ops: 0,
@@ -350,19 +350,29 @@ impl Turn {
 
     /// Takes up the client, before anything of it is accepted.
     async fn take_up(&mut self) -> Result<()> {
-        let identifier = self.session.client.identifier;
-        if self.state.fence.is_none() && identifier != 0 {
-            let fences = self.ingest.fences();
-            let (fence, lost) = fences.take_up(self.ingest.database(), identifier, self.state.arrival.footing).await?;
-            self.state.fence = Some(fence);
-            self.state.to_tell = lost.filter(|_| !self.state.arrival.told);
+        let client = self.session.client;
+        let (fences, database) = (self.ingest.fences(), self.ingest.database());
+        if self.state.fence.is_some() || client.identifier == 0 {
+            return Ok(());
         }
+        let Arrival { footing, told } = self.state.arrival;
+        let losing = |reason| {
+            if !told {
+                self.ingest.lose(client, reason);
+            }
+        };
+        let fence = fences.take_up(database, client.identifier, footing, losing).await?;
+        self.state.fence = Some(fence);
+        self.state.to_tell = !told;
         Ok(())
     }
 
     /// Fails once if the client has to be told that it may have lost something elsewhere.
     pub(crate) fn tell(&mut self) -> Result<()> {
-        self.state.to_tell.take().map_or(Ok(()), |reason| Err(Error::SessionLost { reason }))
+        if !std::mem::take(&mut self.state.to_tell) {
+            return Ok(());
+        }
+        self.ingest.told(self.session.client).map_or(Ok(()), |reason| Err(Error::SessionLost { reason }))
     }
 
     /// Learns the outcome of the last flush if that is still open.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use redkite_ingest::{Error, FlushRequest, IngestOptions};
 use redkite_types::ErrorKind;
 
-use crate::faulty_meta::Call;
+use crate::faulty_meta::{Call, Fault};
 use crate::plain::Write;
 use crate::world::{Client, FILMS, Node, Stores, op, schema};
 
@@ -639,4 +639,33 @@ async fn s10_a_client_that_comes_back_to_an_automatic_session_is_told() {
     here.insert(&[(2, 2)]).await;
     tokio::time::sleep(Duration::from_secs(5)).await;
     told_once(&left, "connected to node 2 of cluster c").await;
+}
+
+/// A call that is given up while it takes up its client leaves the mark, but does not make the client forget what it lost.
+#[tokio::test(start_paused = true)]
+async fn s10_a_client_that_gives_up_the_call_that_would_tell_it_is_told_with_the_next_one() {
+    for reconnects in [false, true] {
+        let stores = Stores::new().await;
+        let (one, two) = (stores.node(1).await, stores.node(2).await);
+        one.create(FILMS).await;
+        let first = one.client();
+        first.insert(&[(1, 1)]).await;
+        first.disconnect();
+        let mut second = two.client_on(two.connect(), first.id.identifier);
+        two.meta.fail_next_put("/.client/", Fault::AnswerLost);
+        two.meta.stop_at(Call::Write);
+        let request = second.clone();
+        let call = tokio::spawn(async move { request.try_flush().await });
+        two.meta.stopped().await;
+        two.meta.stop_at(Call::Read);
+        two.meta.resume();
+        two.meta.stopped().await;
+        call.abort();
+        assert!(call.await.unwrap_err().is_cancelled());
+        if reconnects {
+            second.disconnect();
+            second = second.reconnected();
+        }
+        told_once(&second, "connected to another one").await;
+    }
 }
