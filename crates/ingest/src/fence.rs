@@ -8,10 +8,11 @@
 //! put, or never does.
 //!
 //! It costs a read where a client reconnects, and a write where it has been elsewhere; who stays on its first connection has
-//! no mark, and its flushes one compare more. A mark lives for at least a day. A flush that has not landed by then has long been
-//! given up.
+//! no mark, and its flushes one compare more. A mark lives for at least a day, and one whose client still calls is put anew before
+//! that. A flush that has not landed by then has long been given up.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use redkite_meta::{Compare, MetaStore};
@@ -24,6 +25,9 @@ use crate::{Error, Result};
 
 /// Tries to put a mark; each failed one means that another process did, or that an answer was lost.
 const TRIES: u32 = 16;
+/// A mark is put anew with the first call of its client after this time: were it to end while the client is here, the process
+/// that handed out the identifier would believe that it has never been away.
+const RENEWED_AFTER: Duration = Duration::from_secs(12 * 3_600);
 
 /// How a client came to the connection it is on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +49,9 @@ struct Mark {
     node: NodeId,
     /// Which process.
     boot: String,
+    /// When it was put, milliseconds since 1970.
+    #[serde(default)]
+    put_ms: u64,
 }
 
 /// What a session's flushes compare.
@@ -52,26 +59,42 @@ struct Mark {
 pub struct Fence {
     key: String,
     boot: Arc<str>,
-    /// The mod revision of the mark; zero if there is none.
-    since: Mutex<Revision>,
+    held: Mutex<Held>,
+}
+
+/// The mark as a fence knows it.
+#[derive(Debug, Clone, Copy, Default)]
+struct Held {
+    /// Its mod revision; zero if there is none.
+    since: Revision,
+    /// When it was put.
+    put_ms: u64,
 }
 
 impl Fence {
     /// Fails a commit once another process has taken up the client.
     pub(crate) fn compare(&self) -> Compare {
-        Compare::unchanged_since(&self.key, *self.since.lock())
+        Compare::unchanged_since(&self.key, self.held.lock().since)
     }
 
     /// After a commit has lost: whether the client still is this process's.
     pub(crate) async fn stands(&self, meta: &dyn MetaStore) -> Result<bool> {
-        let since = match meta.get(&self.key).await.map_err(redkite_table::Error::from)? {
+        let held = match meta.get(&self.key).await.map_err(redkite_table::Error::from)? {
             // Its lease is over.
-            None => Revision::ZERO,
-            Some(kv) if *entry::parse::<Mark>(&kv.key, &kv.value)?.boot == *self.boot => kv.mod_revision,
-            Some(_) => return Ok(false),
+            None => Held::default(),
+            Some(kv) => match entry::parse::<Mark>(&kv.key, &kv.value)? {
+                mark if *mark.boot == *self.boot => Held { since: kv.mod_revision, put_ms: mark.put_ms },
+                _ => return Ok(false),
+            },
         };
-        *self.since.lock() = since;
+        *self.held.lock() = held;
         Ok(true)
+    }
+
+    /// Whether there is a mark, and it has been there for long.
+    fn is_old(&self, now_ms: u64) -> bool {
+        let Held { since, put_ms } = *self.held.lock();
+        since > Revision::ZERO && Duration::from_millis(now_ms.saturating_sub(put_ms)) >= RENEWED_AFTER
     }
 }
 
@@ -87,8 +110,19 @@ impl Fences {
         Self { boot: format!("{random:016x}").into() }
     }
 
-    fn fence(&self, key: String, since: Revision) -> Arc<Fence> {
-        Arc::new(Fence { key, boot: self.boot.clone(), since: Mutex::new(since) })
+    fn fence(&self, key: String, held: Held) -> Arc<Fence> {
+        Arc::new(Fence { key, boot: self.boot.clone(), held: Mutex::new(held) })
+    }
+
+    fn mark(&self, database: &Database) -> Mark {
+        let options = &database.options;
+        Mark {
+            format: FORMAT,
+            cluster: options.cluster.to_string(),
+            node: options.node,
+            boot: self.boot.to_string(),
+            put_ms: database.ambient.now_ms(),
+        }
     }
 
     /// Takes up a client. If it may have lost something elsewhere, `losing` hears of it before the mark is put: whoever finds the
@@ -101,33 +135,48 @@ impl Fences {
         losing: impl Fn(String),
     ) -> Result<Arc<Fence>> {
         let key = database.keys.client(identifier);
-        let Footing::Returned { is_ours } = footing else { return Ok(self.fence(key, Revision::ZERO)) };
+        let Footing::Returned { is_ours } = footing else { return Ok(self.fence(key, Held::default())) };
         for _ in 0..TRIES {
             let stored = database.meta.get(&key).await.map_err(redkite_table::Error::from)?;
             let since = stored.as_ref().map_or(Revision::ZERO, |kv| kv.mod_revision);
             let mark = stored.map(|kv| entry::parse::<Mark>(&kv.key, &kv.value)).transpose()?;
             match &mark {
-                Some(mark) if *mark.boot == *self.boot => return Ok(self.fence(key, since)),
+                Some(mark) if *mark.boot == *self.boot => {
+                    return Ok(self.fence(key, Held { since, put_ms: mark.put_ms }));
+                }
                 // It has been nowhere else, and what it lost here is known here.
-                None if is_ours => return Ok(self.fence(key, since)),
+                None if is_ours => return Ok(self.fence(key, Held::default())),
                 _ => {}
             }
             losing(reason(mark.as_ref()));
-            let options = &database.options;
-            let own = Mark {
-                format: FORMAT,
-                cluster: options.cluster.to_string(),
-                node: options.node,
-                boot: self.boot.to_string(),
-            };
+            let own = self.mark(database);
             match database.committer.put_for_a_day(&key, since, entry::encode(&own)?).await {
-                Ok(Some(revision)) => return Ok(self.fence(key, revision)),
+                Ok(Some(since)) => return Ok(self.fence(key, Held { since, put_ms: own.put_ms })),
                 // Another one was faster, or it is there although no answer came.
                 Ok(None) | Err(redkite_table::Error::Meta(redkite_meta::Error::OutcomeUnknown(_))) => {}
                 Err(error) => return Err(error.into()),
             }
         }
         Err(redkite_table::Error::Contended { what: key }.into())
+    }
+
+    /// Puts the mark of a client anew that has been here for long.
+    pub(crate) async fn renew(&self, database: &Database, fence: &Fence) -> Result<()> {
+        for _ in 0..TRIES {
+            if !fence.is_old(database.ambient.now_ms()) {
+                return Ok(());
+            }
+            // What stands there is known again, gone with its lease or not.
+            if !fence.stands(database.meta.as_ref()).await? {
+                // The next flush says so.
+                return Ok(());
+            }
+            let (own, since) = (self.mark(database), fence.held.lock().since);
+            if let Some(since) = database.committer.put_for_a_day(&fence.key, since, entry::encode(&own)?).await? {
+                *fence.held.lock() = Held { since, put_ms: own.put_ms };
+            }
+        }
+        Err(redkite_table::Error::Contended { what: fence.key.clone() }.into())
     }
 }
 

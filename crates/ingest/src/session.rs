@@ -352,7 +352,10 @@ impl Turn {
     async fn take_up(&mut self) -> Result<()> {
         let client = self.session.client;
         let (fences, database) = (self.ingest.fences(), self.ingest.database());
-        if self.state.fence.is_some() || client.identifier == 0 {
+        if let Some(fence) = &self.state.fence {
+            return fences.renew(database, fence).await;
+        }
+        if client.identifier == 0 {
             return Ok(());
         }
         let Arrival { footing, told } = self.state.arrival;

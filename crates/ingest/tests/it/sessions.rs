@@ -669,3 +669,23 @@ async fn s10_a_client_that_gives_up_the_call_that_would_tell_it_is_told_with_the
         told_once(&second, "connected to another one").await;
     }
 }
+
+/// However long a client stays on another node, the one that gave it its identifier knows that it has been away.
+#[tokio::test(start_paused = true)]
+async fn s10_a_client_that_comes_back_after_days_is_told() {
+    let stores = Stores::new().await;
+    let (one, two) = (stores.node(1).await, stores.node(2).await);
+    one.create(FILMS).await;
+    let first = one.client();
+    let away = two.client_on(two.connect(), first.id.identifier);
+    told_once(&away, "connected to another one").await;
+    for key in 0..6 {
+        stores.advance(Duration::from_secs(10 * 3_600));
+        away.insert(&[(key, key)]).await;
+        away.flush().await;
+    }
+    away.insert(&[(6, 6)]).await;
+    away.disconnect();
+    let back = one.client_on(one.connect(), first.id.identifier);
+    told_once(&back, "connected to node 2 of cluster c").await;
+}
