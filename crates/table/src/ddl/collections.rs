@@ -1,6 +1,7 @@
 //! Creating, renaming and dropping collections.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use bytes::Bytes;
 use redkite_meta::{Compare, Op};
@@ -96,11 +97,21 @@ impl Database {
     /// Drops a collection, and says which; none if there was none. Its entries and files stay for readers of older revisions until
     /// they are collected; they are nobody's from now on, as the segment is not used again while any is left.
     pub async fn drop_collection(&self, name: &str) -> Result<(Option<CollectionId>, Revision)> {
-        change(self, name, |catalog, change| self.plan_drop(catalog, name, change)).await
+        let meant = OnceLock::new();
+        change(self, name, |catalog, change| self.plan_drop(catalog, name, &meant, change)).await
     }
 
-    fn plan_drop(&self, catalog: &Catalog, name: &str, change: &mut Change<'_>) -> Result<Plan<Option<CollectionId>>> {
-        let Some(record) = catalog.name_record(name)? else {
+    /// `meant` is the collection that had the name at first: another one that has it by now has been created since, and maybe
+    /// filled, by who believes that the first one is gone.
+    fn plan_drop(
+        &self,
+        catalog: &Catalog,
+        name: &str,
+        meant: &OnceLock<CollectionId>,
+        change: &mut Change<'_>,
+    ) -> Result<Plan<Option<CollectionId>>> {
+        let found = catalog.name_record(name)?.filter(|record| *meant.get_or_init(|| record.id) == record.id);
+        let Some(record) = found else {
             return Ok(Plan::Done(None));
         };
         let names: Vec<&NameRecord> = catalog.names.iter().filter(|known| known.id != record.id).collect();

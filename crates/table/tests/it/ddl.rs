@@ -63,6 +63,24 @@ async fn two_nodes_create_one_name_at_once() {
     }
 }
 
+/// A node that was frozen in the middle of a drop does not drop what was created under the name meanwhile.
+#[tokio::test(start_paused = true)]
+async fn s06_a_drop_that_comes_late_is_about_the_collection_it_was_about() {
+    let stores = Stores::new();
+    let (a, b) = (stores.node(1).await, stores.node(2).await);
+    a.database.create_collection(collection("films", 2)).await.unwrap();
+    a.meta.stop_at(Call::Commit);
+    let database = a.database.clone();
+    let first = tokio::spawn(async move { database.drop_collection("films").await });
+    a.meta.stopped().await;
+    assert!(b.database.drop_collection("films").await.unwrap().0.is_some());
+    let (created, _) = b.database.create_collection(collection("films", 2)).await.unwrap();
+    a.meta.resume();
+    assert_eq!(first.await.unwrap().unwrap().0, None);
+    let catalog = b.database.snapshot(Visibility::Strong).await.unwrap();
+    assert_eq!(catalog.name_record("films").unwrap().unwrap().id, created);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_change_whose_answer_is_lost_is_settled() {
     for fault in [Fault::AnswerLost, Fault::NeverSent, Fault::Late] {
