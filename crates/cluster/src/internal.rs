@@ -62,7 +62,7 @@ pub const WORK_BYTES_MAX: usize = (256 << 20) + (1 << 20);
 #[async_trait]
 pub trait Execute: Send + Sync {
     /// What comes of it, or why nothing does. Dropped when nobody waits for it any more.
-    async fn execute(&self, work: Bytes) -> Result<Bytes, String>;
+    async fn execute(&self, work: Bytes) -> Result<Bytes, Undone>;
 }
 
 /// What this process answers, once it knows who it is.
@@ -128,7 +128,9 @@ impl member_server::Member for Answering {
         executing.spawn(async move { executor.execute(work).await });
         match executing.join_next().await {
             Some(Ok(Ok(bytes))) => Ok(Response::new(Work { bytes })),
-            Some(Ok(Err(reason))) => Err(Status::failed_precondition(cut(reason))),
+            Some(Ok(Err(Undone::Refused(reason)))) => Err(Status::failed_precondition(cut(reason))),
+            Some(Ok(Err(Undone::Unable(reason)))) => Err(Status::aborted(cut(reason))),
+            Some(Ok(Err(Undone::Failed(reason)))) => Err(Status::unavailable(cut(reason))),
             _ => Err(Status::internal("this process met a defect, which its log describes")),
         }
     }
@@ -303,9 +305,11 @@ impl From<proto::Holding> for Holding {
 /// Why another process has not done its part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Undone {
-    /// It will not, and says why.
+    /// It will not, and nobody would.
     Refused(String),
-    /// It cannot, or is not there.
+    /// It is well, and cannot do this: files that it cannot read another one may.
+    Unable(String),
+    /// It is not well, or not there.
     Failed(String),
 }
 
@@ -317,8 +321,11 @@ pub(crate) async fn execute(channel: Channel, secret: &str, boot: &str, bytes: B
         .max_encoding_message_size(WORK_BYTES_MAX);
     match client.execute(Work { bytes }).await {
         Ok(answer) => Ok(answer.into_inner().bytes),
-        Err(status) if status.code() == Code::FailedPrecondition => Err(Undone::Refused(status.message().to_owned())),
-        Err(status) => Err(Undone::Failed(format!("{}: {}", status.code(), status.message()))),
+        Err(status) => Err(match status.code() {
+            Code::FailedPrecondition => Undone::Refused(status.message().to_owned()),
+            Code::Aborted => Undone::Unable(status.message().to_owned()),
+            code => Undone::Failed(format!("{code}: {}", status.message())),
+        }),
     }
 }
 

@@ -43,7 +43,7 @@ impl Error {
     }
 
     /// Whether another node may have what this one could not read: files in its cache, or a way to the store.
-    pub(crate) fn may_be_this_nodes(&self) -> bool {
+    pub fn may_be_this_nodes(&self) -> bool {
         matches!(self, Error::Table(redkite_table::Error::Storage(_)))
     }
 

@@ -3,7 +3,7 @@
 //! Each fragment goes to the first of its holders ([`Placement`]); all that go to one node are one *share*, asked for with one
 //! sub-request. A share is answered as a whole by who has it, or split anew over the next holders of its fragments, in the end
 //! this node, which can read anything:
-//! - at once, where a node fails or answers what it was not asked;
+//! - at once, where a node fails, cannot read a file, or answers what it was not asked;
 //! - beside the first one, where that takes longer than it usually does; then the first good answer counts and the other is
 //!   dropped;
 //! - by this node, where a node refuses: what is wrong with the request is wrong everywhere.
@@ -41,6 +41,8 @@ const ANSWER_MAX: Duration = Duration::from_secs(30);
 pub enum AskError {
     /// It did, and will not do what it was asked. Others would not either, but for this node itself.
     Refused(String),
+    /// It did, and cannot do this; others may.
+    Unable(String),
     /// It is not there, or not well.
     Failed(String),
 }
@@ -266,7 +268,7 @@ impl Fanout {
             match answer {
                 Ok(Ok(part)) => return Ok(vec![Done { share, part }]),
                 Ok(Err(AskError::Refused(_))) => return self.here(plan, work, share, &tried).await,
-                Ok(Err(AskError::Failed(_))) => {
+                Ok(Err(AskError::Unable(_) | AskError::Failed(_))) => {
                     return self.all(plan, work, plan.shares(&share.places, &tried), tried).await;
                 }
                 Err(_) => metrics::hedged(),
@@ -354,6 +356,10 @@ impl Fanout {
             Err(AskError::Refused(reason)) => {
                 sent.refused();
                 tracing::debug!(node = %peer.node, reason, "a node refuses its part of a request");
+            }
+            Err(AskError::Unable(reason)) => {
+                sent.failed();
+                tracing::debug!(node = %peer.node, reason, "a node cannot do its part of a request; others are asked");
             }
             Err(AskError::Failed(reason)) => {
                 sent.failed();

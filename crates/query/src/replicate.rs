@@ -79,7 +79,7 @@ impl Replicas for Coordinator {
             for (peer, which, answer) in answers {
                 match answer {
                     Ok(()) => which.into_iter().for_each(|at| wanted[at].held += 1),
-                    Err(AskError::Refused(reason) | AskError::Failed(reason)) => {
+                    Err(AskError::Refused(reason) | AskError::Unable(reason) | AskError::Failed(reason)) => {
                         reasons.push(format!("node {}: {reason}", peer.node));
                     }
                 }

@@ -81,6 +81,7 @@ impl Peers for Others {
     async fn ask(&self, peer: Peer, request: Bytes) -> Result<Bytes, AskError> {
         self.neighbours.execute((peer.node, peer.run), request).await.map_err(|undone| match undone {
             Undone::Refused(reason) => AskError::Refused(reason),
+            Undone::Unable(reason) => AskError::Unable(reason),
             Undone::Failed(reason) => AskError::Failed(reason),
         })
     }
@@ -92,7 +93,10 @@ pub struct Answers(pub Holder);
 
 #[async_trait]
 impl Execute for Answers {
-    async fn execute(&self, work: Bytes) -> Result<Bytes, String> {
-        self.0.answer(work).await.map_err(|error| error.to_string())
+    async fn execute(&self, work: Bytes) -> Result<Bytes, Undone> {
+        self.0.answer(work).await.map_err(|error| match error.may_be_this_nodes() {
+            true => Undone::Unable(error.to_string()),
+            false => Undone::Refused(error.to_string()),
+        })
     }
 }

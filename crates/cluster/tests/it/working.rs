@@ -28,9 +28,10 @@ impl Drop for Dropped {
 
 #[async_trait]
 impl Execute for Reversing {
-    async fn execute(&self, work: Bytes) -> Result<Bytes, String> {
+    async fn execute(&self, work: Bytes) -> Result<Bytes, Undone> {
         match &work[..] {
-            b"refuse" => Err("ä".repeat(10_000)),
+            b"refuse" => Err(Undone::Refused("ä".repeat(10_000))),
+            b"unable" => Err(Undone::Unable("no".to_owned())),
             b"panic" => panic!("a defect"),
             b"hang" => {
                 let _dropped = Dropped(self.0.clone());
@@ -84,6 +85,8 @@ async fn a_node_does_its_part_for_another() {
     }
     let undone = neighbours.execute(first, "refuse".into()).await.unwrap_err();
     assert!(matches!(&undone, Undone::Refused(reason) if reason.len() <= 1_024), "{undone:?}");
+    let undone = neighbours.execute(first, "unable".into()).await.unwrap_err();
+    assert_eq!(undone, Undone::Unable("no".to_owned()));
     let undone = neighbours.execute(first, "panic".into()).await.unwrap_err();
     assert!(matches!(undone, Undone::Failed(_)), "{undone:?}");
     // What nobody waits for is ended.

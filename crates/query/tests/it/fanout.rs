@@ -29,6 +29,7 @@ use crate::world::{FILMS, ID, Node, Stores, TAG, VECTOR};
 enum Fault {
     Fails,
     Refuses,
+    Unable,
     Hangs,
     /// The answer comes this late.
     Late(Duration),
@@ -86,6 +87,7 @@ impl Peers for Cluster {
         match fault {
             Some(Fault::Fails) => return Err(AskError::Failed("it fails".to_owned())),
             Some(Fault::Refuses) => return Err(AskError::Refused("it refuses".to_owned())),
+            Some(Fault::Unable) => return Err(AskError::Unable("it cannot".to_owned())),
             Some(Fault::Hangs) => std::future::pending().await,
             Some(Fault::Late(by)) => tokio::time::sleep(by).await,
             Some(Fault::Garbage) => return Ok(Bytes::from(vec![7; 100])),
@@ -446,6 +448,22 @@ async fn s39_a_node_that_hangs_is_replaced_soon_and_left_alone_for_a_while() {
     assert_eq!(coordinator.count(&collection, &filter).await.unwrap(), want);
     assert_eq!(nodes.cluster.asked(), [2, 3]);
     assert!(began.elapsed() < Duration::from_millis(20));
+}
+
+/// A node that cannot read a file is well all the same, and the next one may.
+#[tokio::test(start_paused = true)]
+async fn s39_what_one_holder_cannot_read_the_next_one_is_asked_for() {
+    let nodes = three_nodes(2).await;
+    let collection = nodes.nodes[0].collection(FILMS).await;
+    let filter = sendable(&collection.record().unwrap().schema, "tag == 2");
+    let want = count(&nodes.nodes[0].database, &collection, &filter).await.unwrap();
+    let coordinator = nodes.coordinator(1);
+    nodes.cluster.fault(2, Fault::Unable);
+    // The second holder of what node 2 cannot read is node 3 or this one.
+    for _ in 0..3 {
+        assert_eq!(coordinator.count(&collection, &filter).await.unwrap(), want);
+        assert!(nodes.cluster.asked().contains(&2), "it is not avoided");
+    }
 }
 
 /// Nobody is asked for what it would have to fetch first, as long as there are others; nor who has gone.
