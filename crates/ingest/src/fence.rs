@@ -5,7 +5,7 @@
 //! takes up an identifier which it did not hand out on that connection looks for its *mark* in the metadata: which process took
 //! it up last. If that was another one, it puts its own mark and tells the client, once, that it starts anew. Every flush compares
 //! that the mark is what it was when its session began. So a flush that still runs elsewhere has landed before the mark was
-//! put, or never does.
+//! put, or never does. A change of a collection compares the same, whether or not its client has a session.
 //!
 //! It costs a read where a client reconnects, and a write where it has been elsewhere; who stays on its first connection has
 //! no mark, and its flushes one compare more. A mark lives for at least a day, and one whose client still calls is put anew before
@@ -14,9 +14,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use parking_lot::Mutex;
 use redkite_meta::{Compare, MetaStore};
 use redkite_table::Database;
+use redkite_table::ddl::Guard;
 use redkite_table::entry::{self, FORMAT};
 use redkite_types::{NodeId, Revision};
 use serde::{Deserialize, Serialize};
@@ -71,15 +73,16 @@ struct Held {
     put_ms: u64,
 }
 
-impl Fence {
+#[async_trait]
+impl Guard for Fence {
     /// Fails a commit once another process has taken up the client.
-    pub(crate) fn compare(&self) -> Compare {
+    fn compare(&self) -> Compare {
         Compare::unchanged_since(&self.key, self.held.lock().since)
     }
 
     /// After a commit has lost: whether the client still is this process's.
-    pub(crate) async fn stands(&self, meta: &dyn MetaStore) -> Result<bool> {
-        let held = match meta.get(&self.key).await.map_err(redkite_table::Error::from)? {
+    async fn stands(&self, meta: &dyn MetaStore) -> redkite_table::Result<bool> {
+        let held = match meta.get(&self.key).await? {
             // Its lease is over.
             None => Held::default(),
             Some(kv) => match entry::parse::<Mark>(&kv.key, &kv.value)? {
@@ -90,7 +93,9 @@ impl Fence {
         *self.held.lock() = held;
         Ok(true)
     }
+}
 
+impl Fence {
     /// Whether there is a mark, and it has been there for long.
     fn is_old(&self, now_ms: u64) -> bool {
         let Held { since, put_ms } = *self.held.lock();

@@ -19,6 +19,7 @@ use std::time::Duration;
 use redkite_meta::{Compare, CompareOp, CompareTarget};
 use redkite_table::change::Change;
 use redkite_table::commit::{Commit, CommitResult, NamedFlush};
+use redkite_table::ddl::Guard;
 use redkite_table::entry::{self, CollectionTombstone, FileEntry};
 use redkite_table::intent::Intents;
 use redkite_table::replication::unpublished;

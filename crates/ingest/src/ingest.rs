@@ -10,7 +10,7 @@ use parking_lot::{Mutex, RwLock};
 use redkite_table::Database;
 use redkite_types::CollectionId;
 
-use crate::fence::{Fences, Footing};
+use crate::fence::{Fence, Fences, Footing};
 use crate::group::Groups;
 use crate::identity::{Identities, Identity};
 use crate::names::{NamesInFlight, check_length};
@@ -180,6 +180,21 @@ impl Ingest {
         }
     }
 
+    /// What tells whether a client that has no session is still this process's, for a change that takes effect at once; none for
+    /// one without identifier. What it may have lost elsewhere is told to its next write or flush.
+    pub async fn fence(&self, client: ClientId) -> Result<Option<Arc<Fence>>> {
+        if client.identifier == 0 {
+            return Ok(None);
+        }
+        let footing = {
+            let registry = self.registry.lock();
+            let connected = registry.connections.get(&client.connection);
+            registry.footing(client, connected)
+        };
+        let losing = |reason| self.lose(client, reason);
+        Ok(Some(self.fences.take_up(&self.database, client.identifier, footing, losing).await?))
+    }
+
     /// The client's turn for a write whose request takes `bytes`. Requests that wait, from this call on, count in
     /// `session.memory_hard`, too.
     pub fn turn_to_write(
@@ -304,10 +319,7 @@ impl Registry {
         let connected = self.connections.get_mut(&client.connection).ok_or_else(ended)?;
         connected.identifiers.push(client.identifier);
         let peer = connected.peer;
-        let footing = match client.identifier == 0 || connected.handed_out.contains(&client.identifier) {
-            true => Footing::New,
-            false => Footing::Returned { is_ours: self.identities.is_ours(client.identifier) },
-        };
+        let footing = self.footing(client, self.connections.get(&client.connection));
         let predecessor = self.ending.remove(&identity).and_then(|session| session.upgrade());
         let arrival = Arrival { footing, told: lost.is_some() };
         let session = Arc::new(Session::new(client, peer, arrival, ingest.buffered.clone(), predecessor));
@@ -318,6 +330,15 @@ impl Registry {
         match lost {
             Some(reason) => Err(Error::SessionLost { reason }),
             None => Ok(session),
+        }
+    }
+
+    /// How a client came to the connection it is on.
+    fn footing(&self, client: ClientId, connected: Option<&Connected>) -> Footing {
+        let handed_out = connected.is_some_and(|connected| connected.handed_out.contains(&client.identifier));
+        match client.identifier == 0 || handed_out {
+            true => Footing::New,
+            false => Footing::Returned { is_ours: self.identities.is_ours(client.identifier) },
         }
     }
 

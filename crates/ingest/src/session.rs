@@ -336,6 +336,11 @@ impl Turn {
         Self { request: Some(request), ..self }
     }
 
+    /// What tells whether the client is still this process's; none for one without identifier.
+    pub fn fence(&self) -> Option<Arc<Fence>> {
+        self.state.fence.clone()
+    }
+
     /// The unflushed operations, in order.
     pub fn block(&self) -> &Block {
         &self.state.block

@@ -94,6 +94,12 @@ pub enum Error {
         /// Why not on more.
         reasons: String,
     },
+    /// Whoever asked for a change of a collection has gone on at another node since.
+    #[error("{what} was not changed: this client has been taken up by another node since it asked for that")]
+    ClientMoved {
+        /// What was to be changed.
+        what: String,
+    },
     /// A stored value or file is not what was written.
     #[error("{what} is damaged: {detail}")]
     Damaged {
@@ -202,7 +208,7 @@ impl Error {
             Error::Damaged { .. } => ErrorKind::Corrupt,
             Error::NewerFormat { .. } => ErrorKind::Unsupported,
             Error::OutcomeUnknown { .. } => ErrorKind::Unknown,
-            Error::Contended { .. } | Error::Aborted { .. } => ErrorKind::Conflict,
+            Error::Contended { .. } | Error::Aborted { .. } | Error::ClientMoved { .. } => ErrorKind::Conflict,
             Error::ShuttingDown | Error::WentBack { .. } | Error::ReplicasMissing { .. } => ErrorKind::Unavailable,
             Error::Internal { .. } => ErrorKind::Internal,
         }

@@ -51,8 +51,8 @@ pub(super) async fn create(shared: &Shared, mut call: Call<wire::CreateCollectio
     };
     let database = shared.database.clone();
     to_the_end(async move {
-        let _precedence = precedence;
-        let (id, revision) = database.create_collection(new).await?;
+        let precedence = precedence;
+        let (id, revision) = database.changing(precedence.guard()).create_collection(new).await?;
         tracing::debug!(%id, %revision, "collection created");
         Ok(success())
     })
@@ -75,7 +75,9 @@ pub(super) async fn drop(shared: &Shared, mut call: Call<wire::DropCollectionReq
         // The whole of it, and to the end: naming a part alone would take no more than that along.
         let mut precedence = precedence;
         // Dropping what is not there is success, as in Milvus.
-        let (Some(id), _) = database.drop_collection(&name).await? else { return Ok(success()) };
+        let (Some(id), _) = database.changing(precedence.guard()).drop_collection(&name).await? else {
+            return Ok(success());
+        };
         // What the client had not flushed for it goes with it.
         if let Some(turn) = &mut precedence.turn {
             turn.discard(id);
@@ -99,8 +101,8 @@ pub(super) async fn rename(shared: &Shared, mut call: Call<wire::RenameCollectio
     }
     let database = shared.database.clone();
     to_the_end(async move {
-        let _precedence = precedence;
-        database.rename_collection(&old_name, &new_name).await?;
+        let precedence = precedence;
+        database.changing(precedence.guard()).rename_collection(&old_name, &new_name).await?;
         Ok(success())
     })
     .await
@@ -231,8 +233,8 @@ pub(super) async fn alter(shared: &Shared, mut call: Call<wire::AlterCollectionR
     let set = properties(&request.properties)?;
     let database = shared.database.clone();
     to_the_end(async move {
-        let _precedence = precedence;
-        database.alter_properties(&name, &set, &request.delete_keys).await?;
+        let precedence = precedence;
+        database.changing(precedence.guard()).alter_properties(&name, &set, &request.delete_keys).await?;
         Ok(success())
     })
     .await

@@ -30,8 +30,8 @@ pub(super) async fn create(shared: &Shared, mut call: Call<wire::CreateIndexRequ
     };
     let database = shared.database.clone();
     to_the_end(async move {
-        let _precedence = precedence;
-        database.create_index(&request.collection_name, index).await?;
+        let precedence = precedence;
+        database.changing(precedence.guard()).create_index(&request.collection_name, index).await?;
         Ok(success())
     })
     .await
@@ -89,8 +89,11 @@ pub(super) async fn drop(shared: &Shared, mut call: Call<wire::DropIndexRequest>
     refuse_past(&request.collection_name)?;
     let database = shared.database.clone();
     to_the_end(async move {
-        let _precedence = precedence;
-        database.drop_index(&request.collection_name, &request.index_name, &request.field_name).await?;
+        let precedence = precedence;
+        database
+            .changing(precedence.guard())
+            .drop_index(&request.collection_name, &request.index_name, &request.field_name)
+            .await?;
         Ok(success())
     })
     .await

@@ -63,8 +63,8 @@ pub(super) async fn release_collection(
 async fn set_released(shared: &Shared, precedence: Precedence, name: String, released: bool) -> WireResult<Status> {
     let database = shared.database.clone();
     to_the_end(async move {
-        let _precedence = precedence;
-        database.set_released(&name, released).await?;
+        let precedence = precedence;
+        database.changing(precedence.guard()).set_released(&name, released).await?;
         Ok(success())
     })
     .await

@@ -6,10 +6,12 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::Poll;
 
 use prost::Message;
-use redkite_ingest::Turn;
+use redkite_ingest::{Fence, Turn};
+use redkite_table::ddl::Guard;
 use tokio::task::coop;
 
 use super::{Call, Shared};
@@ -21,7 +23,15 @@ use crate::status::WireResult;
 pub(super) struct Precedence {
     /// The turn, if the client has a session.
     pub(super) turn: Option<Turn>,
+    fence: Option<Arc<Fence>>,
     _front: Option<Front>,
+}
+
+impl Precedence {
+    /// What the change rests on: that its client has not gone to another node.
+    pub(super) fn guard(&self) -> Option<&dyn Guard> {
+        self.fence.as_deref().map(|fence| fence as &dyn Guard)
+    }
 }
 
 impl Shared {
@@ -42,9 +52,13 @@ impl Shared {
     pub(super) async fn precedence<T>(&self, call: &mut Call<T>) -> WireResult<Precedence> {
         let front = reached(call).await;
         let turn = self.ingest.turn_if_any(call.client).await?;
+        let fence = match &turn {
+            Some(turn) => turn.fence(),
+            None => self.ingest.fence(call.client).await?,
+        };
         // With a turn its client's next calls wait for that, and other clients for nothing.
         let front = front.filter(|_| turn.is_none());
-        Ok(Precedence { turn, _front: front })
+        Ok(Precedence { turn, fence, _front: front })
     }
 }
 

@@ -689,3 +689,44 @@ async fn s10_a_client_that_comes_back_after_days_is_told() {
     let back = one.client_on(one.connect(), first.id.identifier);
     told_once(&back, "connected to node 2 of cluster c").await;
 }
+
+/// A drop that hangs on a node whose client has gone on elsewhere takes with it nothing that was done there.
+#[tokio::test]
+async fn s06_a_change_on_the_node_a_client_has_left_does_not_land_late() {
+    for with_session in [true, false] {
+        let stores = Stores::new().await;
+        let (old, there) = (stores.node(1).await, stores.node(2).await);
+        old.create(FILMS).await;
+        let here = old.client();
+        if with_session {
+            here.insert(&[(1, 1)]).await;
+            here.flush().await;
+        }
+        // As far as the call had got: it has the client's turn, or has found that there is none to wait for.
+        let (ingest, client) = (&here.node.ingest, here.id);
+        let fence = match ingest.turn_if_any(client).await.unwrap() {
+            Some(turn) => turn.fence(),
+            None => ingest.fence(client).await.unwrap(),
+        };
+        let fence = fence.unwrap();
+        let moved = there.client_on(there.connect(), client.identifier);
+        assert!(moved.write(FILMS, &Write::Insert(vec![(2, 2)])).await.is_err(), "it is told once");
+        moved.insert(&[(2, 2)]).await;
+        moved.flush().await;
+        let late = here.node.database.changing(Some(&*fence)).drop_collection(FILMS).await.unwrap_err();
+        assert!(matches!(late, redkite_table::Error::ClientMoved { .. }), "{late}");
+        assert!(moved.node.rows(FILMS).await.contains(&(2, 2)));
+        // Who has no session there and only changes collections is fenced as well.
+        let fence = there.ingest.fence(moved.id).await.unwrap().unwrap();
+        there.database.changing(Some(&*fence)).rename_collection(FILMS, "others").await.unwrap();
+        let back = here.node.client_on(here.node.connect(), client.identifier);
+        let again = here.node.ingest.fence(back.id).await.unwrap().unwrap();
+        here.node.database.changing(Some(&*again)).rename_collection("others", FILMS).await.unwrap();
+        let late = there.database.changing(Some(&*fence)).drop_collection(FILMS).await.unwrap_err();
+        assert!(matches!(late, redkite_table::Error::ClientMoved { .. }), "{late}");
+        // It hears of what it may have lost with its next write, once.
+        assert!(back.write(FILMS, &Write::Insert(vec![(3, 3)])).await.is_err());
+        back.insert(&[(3, 3)]).await;
+        back.flush().await;
+    }
+}

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use redkite_meta::{Compare, Op};
 use redkite_types::{CollectionId, Revision, Schema, limits};
 
-use super::{Plan, change};
+use super::{Changing, Plan, change};
 use crate::change::Change;
 use crate::entry::{self, CollectionRecord, FORMAT, NameRecord};
 use crate::{Catalog, Database, Error, Result};
@@ -34,12 +34,27 @@ pub struct NewCollection {
     pub shards: i32,
 }
 
-impl Database {
+impl Changing<'_> {
     /// Creates a collection. One that exists exactly so is success; another one of the name is an error.
     pub async fn create_collection(&self, new: NewCollection) -> Result<(CollectionId, Revision)> {
-        change(self, &new.name, |catalog, change| self.plan_create(catalog, &new, change)).await
+        change(*self, &new.name, |catalog, change| self.database.plan_create(catalog, &new, change)).await
     }
 
+    /// Drops a collection, and says which; none if there was none. Its entries and files stay for readers of older revisions until
+    /// they are collected; they are nobody's from now on, as the segment is not used again while any is left.
+    pub async fn drop_collection(&self, name: &str) -> Result<(Option<CollectionId>, Revision)> {
+        let meant = OnceLock::new();
+        change(*self, name, |catalog, change| self.database.plan_drop(catalog, name, &meant, change)).await
+    }
+
+    /// Gives a collection another name. Whoever reads the past finds it under the name it had then.
+    pub async fn rename_collection(&self, name: &str, new: &str) -> Result<Revision> {
+        let renamed = change(*self, name, |catalog, change| self.database.plan_rename(catalog, name, new, change));
+        Ok(renamed.await?.1)
+    }
+}
+
+impl Database {
     fn plan_create(
         &self,
         catalog: &Catalog,
@@ -94,13 +109,6 @@ impl Database {
         Ok(Plan::Change(id))
     }
 
-    /// Drops a collection, and says which; none if there was none. Its entries and files stay for readers of older revisions until
-    /// they are collected; they are nobody's from now on, as the segment is not used again while any is left.
-    pub async fn drop_collection(&self, name: &str) -> Result<(Option<CollectionId>, Revision)> {
-        let meant = OnceLock::new();
-        change(self, name, |catalog, change| self.plan_drop(catalog, name, &meant, change)).await
-    }
-
     /// `meant` is the collection that had the name at first: another one that has it by now has been created since, and maybe
     /// filled, by who believes that the first one is gone.
     fn plan_drop(
@@ -120,11 +128,6 @@ impl Database {
         // A collection whose schema cannot be read can still be dropped.
         change.drop_collection(catalog.collection(name)?, record)?;
         Ok(Plan::Change(Some(record.id)))
-    }
-
-    /// Gives a collection another name. Whoever reads the past finds it under the name it had then.
-    pub async fn rename_collection(&self, name: &str, new: &str) -> Result<Revision> {
-        Ok(change(self, name, |catalog, change| self.plan_rename(catalog, name, new, change)).await?.1)
     }
 
     fn plan_rename(&self, catalog: &Catalog, name: &str, new: &str, change: &mut Change<'_>) -> Result<Plan<()>> {

@@ -4,12 +4,12 @@ use redkite_meta::Op;
 use redkite_types::Revision;
 
 use super::collections::NO_INDEX;
-use super::{Plan, change};
+use super::{Changing, Plan, change};
 use crate::change::Change;
 use crate::entry::{self, CollectionRecord, IndexRecord, NameRecord};
 use crate::{Catalog, Collection, Database, Error, Result};
 
-impl Database {
+impl Changing<'_> {
     /// Records an index on a field. The same index again is success; another one on that field, or of that name, is an
     /// error.
     pub async fn create_index(&self, collection: &str, index: IndexRecord) -> Result<Revision> {
@@ -28,9 +28,9 @@ impl Database {
             }
             let mut changed = CollectionRecord::clone(record);
             changed.indexes.push(index.clone());
-            self.replace_record(catalog, found, changed, change)
+            self.database.replace_record(catalog, found, changed, change)
         };
-        Ok(change(self, collection, plan).await?.1)
+        Ok(change(*self, collection, plan).await?.1)
     }
 
     /// Drops the index called `index`; by an empty name the one on `field`, or with neither the only one.
@@ -58,11 +58,13 @@ impl Database {
             }
             let mut changed = CollectionRecord::clone(record);
             changed.indexes.retain(|known| !chosen(known));
-            self.replace_record(catalog, found, changed, change)
+            self.database.replace_record(catalog, found, changed, change)
         };
-        Ok(change(self, collection, plan).await?.1)
+        Ok(change(*self, collection, plan).await?.1)
     }
+}
 
+impl Database {
     /// Puts a changed record, and the name record where the index type told there changes with it.
     fn replace_record(
         &self,

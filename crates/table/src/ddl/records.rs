@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use redkite_types::Revision;
 
-use super::{Plan, change};
+use super::{Changing, Plan, change};
 use crate::change::Change;
 use crate::entry::CollectionRecord;
-use crate::{Catalog, Database, Result};
+use crate::{Catalog, Result};
 
-impl Database {
+impl Changing<'_> {
     /// Sets some properties of a collection and removes others.
     pub async fn alter_properties(
         &self,
@@ -41,6 +41,6 @@ impl Database {
             change.replace_record(found, changed)?;
             Ok(Plan::Change(()))
         };
-        Ok(change(self, collection, plan).await?.1)
+        Ok(change(*self, collection, plan).await?.1)
     }
 }
