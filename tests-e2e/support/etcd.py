@@ -47,6 +47,15 @@ class Etcd:
         self._process.kill()
         self._process.wait(10)
 
+    def forget(self) -> None:
+        """Loses everything; it must not run."""
+        shutil.rmtree(self._directory / "data")
+
+    def put(self, key: str, value: str) -> None:
+        """Puts one key, as a person would."""
+        command = ["etcdctl", "--endpoints", self.endpoint, "put", key, value]
+        subprocess.run(command, env={**os.environ, "ETCDCTL_API": "3"}, capture_output=True, check=True)
+
     def get_all(self) -> dict[str, object]:
         """All keys with their values, as etcdctl reads them; JSON parsed."""
         command = ["etcdctl", "--endpoints", self.endpoint, "get", "/", "--prefix"]

@@ -155,7 +155,9 @@ impl Server {
         if !output.status.success() {
             bail!("redkite meta dump failed: {}", String::from_utf8_lossy(&output.stderr));
         }
-        Ok(output.stdout.iter().filter(|byte| **byte == b'\n').count() as u64)
+        // A line a key, after the first and before the last.
+        let lines = output.stdout.iter().filter(|byte| **byte == b'\n').count() as u64;
+        Ok(lines.saturating_sub(2))
     }
 
     /// Ends it and waits until it is gone.

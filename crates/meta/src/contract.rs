@@ -78,7 +78,12 @@ cases! {
 
 /// Runs every case, in order, on a fresh store. Panics at the first that fails, having printed its name.
 pub async fn run(store: Arc<dyn MetaStore>) {
-    for case in cases() {
+    run_but(&[], store).await;
+}
+
+/// Runs every case but those of these names.
+pub async fn run_but(left_out: &[&str], store: Arc<dyn MetaStore>) {
+    for case in cases().into_iter().filter(|case| !left_out.contains(&case.name)) {
         eprintln!("contract: {}", case.name);
         (case.run)(Store { inner: Arc::clone(&store), prefix: format!("/{}/", case.name.replace("::", "/")) }).await;
     }

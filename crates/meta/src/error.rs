@@ -48,6 +48,15 @@ pub enum Error {
         /// The newest format number this version knows.
         supported: u32,
     },
+    /// A restore has begun and not ended.
+    #[error(
+        "the metadata is only half restored ({key}): `redkite meta restore` runs or was interrupted; wait for it, or run it \
+         again with the same file"
+    )]
+    HalfRestored {
+        /// The key that says so.
+        key: String,
+    },
     /// Another process has the store open.
     #[error("{0} is in use by another process")]
     Locked(String),
@@ -73,7 +82,7 @@ impl Error {
             Error::NoSpace(_) => ErrorKind::Exhausted,
             Error::Corrupt(_) => ErrorKind::Corrupt,
             Error::NewerFormat { .. } => ErrorKind::Unsupported,
-            Error::Locked(_) | Error::Io { .. } => ErrorKind::Unavailable,
+            Error::Locked(_) | Error::Io { .. } | Error::HalfRestored { .. } => ErrorKind::Unavailable,
         }
     }
 }

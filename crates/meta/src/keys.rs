@@ -10,6 +10,7 @@
 //! | `/<user>/<segment>/head` | put by every commit of the collection | |
 //! | `/<user>/<segment>/data/<file path>` | one data file | S30 |
 //! | `/<user>/.head` | put by every commit of the user: its mod revision is the newest a reader has to have seen | |
+//! | `/<user>/.head/base` | what is added to the store's revisions, if the metadata was restored from a dump | |
 //! | `/<user>/.idfloor` | commits with an id from before this revision are refused | |
 //! | `/<user>/.autoid` | the next unassigned automatic key | |
 //! | `/<user>/.store` | the identity of the object store all data files lie in; put once | |
@@ -29,6 +30,8 @@
 //! a dot or start with one, so bookkeeping keys and collections never meet.
 
 use redkite_types::{ClusterId, CollectionId, CommitId, Incarnation, NodeId, Revision, UserName};
+
+use crate::KeyRange;
 
 /// The key of S29.
 pub const USER_LIST: &str = "/user_list";
@@ -68,6 +71,11 @@ impl UserKeys {
     /// Put by every commit of the user.
     pub fn head(&self) -> String {
         format!("{}.head", self.prefix)
+    }
+
+    /// What is added to the store's revisions. Beside the head, so that one read tells both.
+    pub fn base(&self) -> String {
+        format!("{}/base", self.head())
     }
 
     /// The floor under commit and fragment ids.
@@ -172,6 +180,35 @@ impl UserKeys {
         format!("{}{segment}/data/{path}", self.prefix)
     }
 
+    /// Everything the user has but the base.
+    pub fn all_but_base(&self) -> [KeyRange; 2] {
+        let (base, user) = (self.base(), self.prefix.trim_end_matches('/'));
+        // `0` is the character behind `/`.
+        [KeyRange::Between(self.prefix.clone(), base.clone()), KeyRange::Between(format!("{base}\0"), format!("{user}0"))]
+    }
+
+    /// For how long what stands under `key` means something; none of a key that is not this user's, or is none of ours.
+    pub fn term(&self, key: &str) -> Option<Term> {
+        let rest = key.strip_prefix(self.prefix.as_str())?;
+        let of_this_store = [self.base(), self.id_floor(), self.horizon(), self.auto_id(), self.claim()];
+        if of_this_store.iter().any(|known| known == key) {
+            return Some(Term::Store);
+        }
+        if [".commit/", ".flush/", ".client/"].iter().any(|prefix| rest.starts_with(prefix)) {
+            return Some(Term::Day);
+        }
+        if rest.starts_with(".intent/") || key.starts_with(&self.nodes()) || key.starts_with(&self.pins()) {
+            return Some(Term::Process);
+        }
+        let lasting = match self.parse(key)? {
+            UserKey::Bookkeeping if key == self.pins_head() => return Some(Term::Process),
+            UserKey::Bookkeeping => key == self.store(),
+            UserKey::Cluster => rest.starts_with("config/") || (rest.ends_with("_property") && !rest.contains('/')),
+            _ => true,
+        };
+        lasting.then_some(Term::Lasting)
+    }
+
     /// What `key` is, if it is one of this user's.
     pub fn parse<'k>(&self, key: &'k str) -> Option<UserKey<'k>> {
         let rest = key.strip_prefix(self.prefix.as_str())?;
@@ -204,6 +241,19 @@ impl UserKeys {
             _ => Some(UserKey::Cluster),
         }
     }
+}
+
+/// For how long what a key says means something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Term {
+    /// Until it is changed, in whatever store it stands.
+    Lasting,
+    /// For a day or so; under a lease.
+    Day,
+    /// While the process that put it runs.
+    Process,
+    /// In this very store: it speaks of its revisions, or of what it alone may hand out or remove.
+    Store,
 }
 
 /// What a key of a user is.
@@ -248,6 +298,47 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_a_key_says_has_a_term() {
+        let keys = UserKeys::new(&UserName::new("alice").unwrap());
+        let (cluster, commit) = (ClusterId::new("c1").unwrap(), CommitId::new(Revision(3), 4));
+        let (node, incarnation) = (NodeId(1), Incarnation(2));
+        let check = |key: String, want: Option<Term>| assert_eq!(keys.term(&key), want, "{key}");
+        for key in [keys.collection_list(), keys.head(), keys.schema("a"), keys.collection_head("a"), keys.data("a", "b/c")] {
+            check(key, Some(Term::Lasting));
+        }
+        for key in [keys.config(&cluster), keys.property(&cluster), keys.store(), keys.tombstone("a", &commit, "record")] {
+            check(key, Some(Term::Lasting));
+        }
+        check(keys.collection_tombstone(CollectionId(7)), Some(Term::Lasting));
+        for key in [keys.commit(&commit), keys.flush(b"x"), keys.client(5)] {
+            check(key, Some(Term::Day));
+        }
+        let pin = keys.pin(&cluster, node, incarnation, Revision(9));
+        for key in [keys.intent("a"), keys.node(&cluster, node, incarnation), pin, keys.pins_head()] {
+            check(key, Some(Term::Process));
+        }
+        for key in [keys.base(), keys.id_floor(), keys.horizon(), keys.auto_id(), keys.claim()] {
+            check(key, Some(Term::Store));
+        }
+        for key in ["/alice/.hologram", "/alice/hologram", "/alice/a/hologram", "/bob/.head", USER_LIST] {
+            check(key.to_owned(), None);
+        }
+    }
+
+    #[test]
+    fn all_but_the_base_is_just_that() {
+        let keys = UserKeys::new(&UserName::new("alice").unwrap());
+        let ranges = keys.all_but_base();
+        let contains = |key: &str| ranges.iter().any(|range| range.contains(key));
+        for key in [keys.head(), keys.claim(), keys.store(), keys.collection_list(), keys.schema("z")] {
+            assert!(contains(&key), "{key}");
+        }
+        for key in [keys.base(), USER_LIST.to_owned(), "/alice-2/.head".to_owned(), "/alice0".to_owned()] {
+            assert!(!contains(&key), "{key}");
+        }
+    }
+
+    #[test]
     fn keys_parse_back() {
         let keys = UserKeys::new(&UserName::new("alice").unwrap());
         let check = |key: String, want: UserKey<'_>| assert_eq!(keys.parse(&key), Some(want), "{key}");
@@ -265,6 +356,7 @@ mod tests {
         check(keys.tombstone("films.7", &commit, "anchors"), UserKey::Tombstone { segment: "films.7" });
         check(keys.pin(&ClusterId::new("c1").unwrap(), NodeId(1), Incarnation(2), Revision(9)), UserKey::Bookkeeping);
         check(keys.store(), UserKey::Bookkeeping);
+        check(keys.base(), UserKey::Bookkeeping);
         check(keys.claim(), UserKey::Bookkeeping);
         assert_eq!(keys.parse("/bob/collection_list"), None);
     }

@@ -5,8 +5,10 @@
 //!
 //! - [`MetaStore`]: the trait; [`Txn`], [`Compare`], [`Op`] and friends are its plain data.
 //! - [`MemoryStore`]: for tests. [`EmbeddedStore`]: one process, one local file. [`EtcdStore`]: a shared etcd.
+//! - [`base`]: revisions that go on where those of a lost store ended, where that was restored from a dump.
 //! - [`keys`]: the one place that knows key names (S29..S34). [`versioned`]: values with a format number.
 
+pub mod base;
 mod clock;
 #[cfg(feature = "contract")]
 pub mod contract;
@@ -20,6 +22,7 @@ mod memory;
 mod metrics;
 mod pack;
 mod published;
+mod rebased;
 pub mod state;
 mod store;
 mod validate;
@@ -30,6 +33,7 @@ pub use embedded::{EmbeddedOptions, EmbeddedStore};
 pub use error::{Error, Result};
 pub use etcd::{EtcdOptions, EtcdStore, EtcdTls};
 pub use memory::MemoryStore;
+pub use rebased::Rebased;
 pub use store::{
     Compare, CompareOp, CompareTarget, Event, KeyRange, KeyValue, LeaseId, MetaStore, Op, OpResult, RangeRequest,
     RangeResponse, TXN_BYTES_MAX, TXN_OPS_MAX, Txn, TxnResponse, WatchBatch, WatchStream,

@@ -252,6 +252,11 @@ pub type WatchStream = BoxStream<'static, Result<WatchBatch>>;
 /// A store of keys with etcd's semantics. See the head of this file.
 #[async_trait]
 pub trait MetaStore: Send + Sync + std::fmt::Debug + 'static {
+    /// What is added to the store's own revisions in all that comes from here: zero, unless it was restored from a dump.
+    fn base(&self) -> Revision {
+        Revision::ZERO
+    }
+
     /// Reads one key, linearizably.
     async fn get(&self, key: &str) -> Result<Option<KeyValue>> {
         let response = self.range(RangeRequest::new(KeyRange::Exact(key.to_owned()))).await?;

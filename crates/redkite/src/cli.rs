@@ -81,12 +81,23 @@ What a node inserts it holds itself until it is merged; where most was inserted 
 this spreads it. Nobody is asked for what it has not fetched yet. If it is interrupted, call it again.";
 
 const DUMP_EXAMPLES: &str = "\
-Prints one line a key: {\"key\":...,\"value\":...,\"create_revision\":...,\"mod_revision\":...}. If a server is using the data
-directory, that server is asked over its --http port.
+One line a key: {\"key\":...,\"value\":...,\"create_revision\":...,\"mod_revision\":...}, all as of one revision; the first line and
+the last are for `redkite meta restore`. It holds the clusters' secrets: keep it as you keep the metadata. If a server is
+using the data directory, that server is asked over its --http port.
 
 Examples:
-  redkite meta dump --data-dir /var/lib/redkite | jq -r .key
-  redkite meta dump --set etcd.endpoints=http://127.0.0.1:2379";
+  redkite meta dump --data-dir /var/lib/redkite | jq -r 'select(.key).key'
+  redkite meta dump /backup/redkite.dump --set etcd.endpoints=http://127.0.0.1:2379";
+
+const RESTORE_EXAMPLES: &str = "\
+For metadata that is lost: an etcd, or the metadata in a data directory. Stop all nodes and Masters, restore into a new store,
+and start them again. What was flushed after the dump is lost, and its files are removed by and by. The store must not have
+the users of the dump already. If a restore is interrupted, nobody serves what is there; run it again.
+
+Examples:
+  redkite meta restore /backup/redkite.dump --config redkite.toml
+  redkite meta restore redkite.dump --set etcd.endpoints=http://127.0.0.1:2379 --set storage.url=s3://bucket/prefix
+  redkite meta restore redkite.dump --data-dir /var/lib/redkite";
 
 /// The program's arguments.
 #[derive(Debug, Parser)]
@@ -140,7 +151,7 @@ pub enum Command {
         #[arg(long)]
         exit: bool,
     },
-    /// Look at the metadata
+    /// Look at the metadata, keep a copy of it, put that back
     #[command(subcommand)]
     Meta(MetaCommand),
     /// Ask a running server to merge, to give space back, or what fragments it has
@@ -167,6 +178,20 @@ pub enum MetaCommand {
     /// Print all metadata as JSON lines
     #[command(after_help = DUMP_EXAMPLES)]
     Dump {
+        /// Where to write it [default: to the standard output]
+        file: Option<PathBuf>,
+        /// What is configured.
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+    /// Put a dump into a metadata store that has lost what is in it
+    #[command(after_help = RESTORE_EXAMPLES)]
+    Restore {
+        /// What `redkite meta dump` wrote
+        file: PathBuf,
+        /// Restore although files that the dump names are missing; reads that need them will fail
+        #[arg(long)]
+        accept_missing_files: bool,
         /// What is configured.
         #[command(flatten)]
         config: ConfigArgs,

@@ -40,7 +40,7 @@ pub struct Stores {
 impl Stores {
     /// Opens the metadata, then the object store, which has to be that of the metadata.
     pub async fn open(config: &Config, dir: &DataDir) -> Result<Self> {
-        let meta = metadata::open(&config.etcd, dir).await?;
+        let meta = metadata::open(&config.etcd, dir, &config.user).await?;
         let options = storage_options(config, dir);
         let url = options.url.clone();
         let unusable = || format!("storage.url = {url:?} cannot be used");
@@ -145,7 +145,8 @@ async fn check_store(
     }
 }
 
-fn storage_options(config: &Config, dir: &DataDir) -> StorageOptions {
+/// How the object store is reached.
+pub fn storage_options(config: &Config, dir: &DataDir) -> StorageOptions {
     let storage = &config.storage;
     let some = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
     let mut options = StorageOptions::new(some(&storage.url).unwrap_or_else(|| dir.objects_url()));

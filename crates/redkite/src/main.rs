@@ -1,7 +1,7 @@
 //! The `redkite` program: reads the command line and the configuration, puts the parts together, runs them.
 //!
 //! - `cli`, `config`: what was asked for; everything is checked before anything is opened.
-//! - `serve` (standalone and node), `master`, `demo`, `meta_dump`, `admin`, `status`, `config_command`: one file a command;
+//! - `serve` (standalone and node), `master`, `demo`, `meta_dump`, `meta_restore`, `admin`, `status`, `config_command`: one file a command;
 //!   `ask`: asking a server over HTTP.
 //! - `server`: a serving process from start to end; `engine`: the parts of a node; `membership`: its place in a cluster;
 //!   `fanout`: what it asks the others there; `data_dir`: its directory; `metadata`, `cluster_config`: what it finds in the metadata.
@@ -29,6 +29,8 @@ mod master;
 mod membership;
 mod memory;
 mod meta_dump;
+mod meta_file;
+mod meta_restore;
 mod metadata;
 mod metrics;
 mod rearrange;
@@ -73,7 +75,12 @@ fn run(cli: Cli, started: Instant) -> Result<()> {
         }
         Command::Master { config, dump_config } => or_dump(&config.sources_of_master(), dump_config, master::run),
         Command::Demo { config, exit } => demo::run(config, exit, started),
-        Command::Meta(MetaCommand::Dump { config }) => meta_dump::run(&config::load(&config.sources())?),
+        Command::Meta(MetaCommand::Dump { file, config }) => {
+            meta_dump::run(&config::load(&config.sources())?, file.as_deref())
+        }
+        Command::Meta(MetaCommand::Restore { file, accept_missing_files, config }) => {
+            meta_restore::run(&config::load(&config.sources())?, &file, accept_missing_files)
+        }
         Command::Admin(command) => admin::run(command),
         Command::Config(command) => config_command::run(command),
         Command::Status(args) => status::run(&args),

@@ -74,7 +74,7 @@ pub fn run(loaded: Loaded) -> Result<()> {
 
 /// Never returns unless it cannot begin.
 async fn serve_clients(loaded: Loaded, metrics: PrometheusHandle) -> Result<()> {
-    let meta = metadata::connect(&loaded.config.etcd).await?;
+    let meta = metadata::connect(&loaded.config.etcd, &loaded.config.user).await?;
     let keys = UserKeys::new(&loaded.config.user);
     let config_key = keys.config(&loaded.config.cluster_id);
     let loaded = cluster_config::wait_for(meta.as_ref(), &config_key, &loaded).await?;

@@ -15,7 +15,7 @@ use crate::{Error, Result};
 /// Keys taken from the store at once, or as many as one insert needs.
 const RANGE_KEYS: i64 = 1 << 16;
 /// The first key; below lies room for keys the user chooses.
-const FIRST_KEY: i64 = 1 << 40;
+pub(crate) const FIRST_KEY: i64 = 1 << 40;
 /// Tries to win a range against other nodes.
 const TRIES: u32 = 64;
 

@@ -158,6 +158,9 @@ pub enum Error {
         /// What was found after that.
         found: Revision,
     },
+    /// The metadata is another one than this node has read.
+    #[error("the metadata has been restored from a dump while this node ran; restart it, so that it reads what is there now")]
+    Restored,
     /// A commit was sent and its outcome could not be learnt yet.
     #[error("the outcome of commit {id} is unknown: {detail}; ask again")]
     OutcomeUnknown {
@@ -209,7 +212,9 @@ impl Error {
             Error::NewerFormat { .. } => ErrorKind::Unsupported,
             Error::OutcomeUnknown { .. } => ErrorKind::Unknown,
             Error::Contended { .. } | Error::Aborted { .. } | Error::ClientMoved { .. } => ErrorKind::Conflict,
-            Error::ShuttingDown | Error::WentBack { .. } | Error::ReplicasMissing { .. } => ErrorKind::Unavailable,
+            Error::ShuttingDown | Error::WentBack { .. } | Error::Restored | Error::ReplicasMissing { .. } => {
+                ErrorKind::Unavailable
+            }
             Error::Internal { .. } => ErrorKind::Internal,
         }
     }

@@ -8,12 +8,15 @@
 //! to an earlier state, by a backup that was restored under the running node. What the node knows of it is then another
 //! history: it may neither serve it nor, above all, remove what was garbage there and is live again. So from then on nothing is
 //! read until the node has been restarted. Only a read of the head finds out: reads that do without go on until there is one.
+//! The same holds if the metadata was restored from a dump under the running node: its revisions are counted from another base
+//! then, which stands beside the head and is read with it.
 
 use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use redkite_meta::{KeyRange, MetaStore, RangeRequest};
+use redkite_meta::base::Base;
+use redkite_meta::{KeyRange, KeyValue, MetaStore, RangeRequest};
 use redkite_types::Revision;
 use tokio::sync::{mpsc, oneshot};
 
@@ -41,8 +44,17 @@ struct Head {
     known: Known,
     /// The newest revision that the store was at when it was read.
     newest: AtomicI64,
-    /// From where to where it has gone back, if it ever has.
-    went_back: OnceLock<(Revision, Revision)>,
+    /// What has become of the store that was read first, if anything.
+    gone: OnceLock<Gone>,
+}
+
+/// Why what is known of the store is not true of it any more.
+#[derive(Debug, Clone, Copy)]
+enum Gone {
+    /// It is at an older revision than it was.
+    Back { seen: Revision, found: Revision },
+    /// Its revisions are counted from another base.
+    Restored,
 }
 
 impl HeadReader {
@@ -55,7 +67,7 @@ impl HeadReader {
         known: impl Fn() -> Revision + Send + Sync + 'static,
     ) -> Self {
         let (known, newest) = (Box::new(known), AtomicI64::new(0));
-        let head = Arc::new(Head { meta, key, known, newest, went_back: OnceLock::new() });
+        let head = Arc::new(Head { meta, key, known, newest, gone: OnceLock::new() });
         let queue = shared.then(|| {
             let (sender, receiver) = mpsc::channel(WAITING_MAX);
             tokio::spawn(serve(head.clone(), receiver));
@@ -65,7 +77,7 @@ impl HeadReader {
     }
 
     /// The mod revision of the head, read after this call. [`Error::WentBack`] if the store is at an older revision than was
-    /// known before, and for ever after.
+    /// known before, [`Error::Restored`] if it was restored from a dump; and for ever after.
     pub async fn read(&self) -> Result<Revision> {
         let Some(queue) = &self.queue else {
             let revision = self.head.read().await?;
@@ -89,19 +101,35 @@ impl Head {
     async fn read(&self) -> redkite_meta::Result<Revision> {
         // Of reads at the same time an older one may return last; one that is sent after another returned is newer.
         let before = Revision(self.newest.load(Ordering::Acquire)).max((self.known)());
-        let read = self.meta.range(RangeRequest::new(KeyRange::Exact(self.key.clone()))).await?;
+        let read = self.meta.range(RangeRequest::new(KeyRange::Prefix(self.key.clone()))).await?;
         let at = read.revision;
-        if at < before && self.went_back.set((before, at)).is_ok() {
+        let (head, beside): (Vec<KeyValue>, _) = read.kvs.into_iter().partition(|kv| kv.key == self.key);
+        if !self.counts_from(&beside)? && self.gone.set(Gone::Restored).is_ok() {
+            tracing::error!("the metadata was restored from a dump; this node has to be restarted");
+        }
+        if at < before && self.gone.set(Gone::Back { seen: before, found: at }).is_ok() {
             tracing::error!(%before, %at, "the metadata went back to an earlier state; this node has to be restarted");
         }
         self.newest.fetch_max(at.0, Ordering::AcqRel);
-        Ok(read.kvs.first().map_or(Revision::ZERO, |head| head.mod_revision))
+        Ok(head.first().map_or(Revision::ZERO, |head| head.mod_revision))
+    }
+
+    /// Whether what stands beside the head says that revisions are counted as this process does.
+    fn counts_from(&self, beside: &[KeyValue]) -> redkite_meta::Result<bool> {
+        let bases = beside.iter().map(|kv| Ok(Base::read(kv)?.of_whole(&kv.key).ok()));
+        let bases = bases.collect::<redkite_meta::Result<Vec<_>>>()?;
+        Ok(match bases[..] {
+            [] => self.meta.base() == Revision::ZERO,
+            [base] => base == Some(self.meta.base()),
+            _ => false,
+        })
     }
 
     fn check(&self) -> Result<()> {
-        match self.went_back.get() {
+        match self.gone.get() {
             None => Ok(()),
-            Some(&(seen, found)) => Err(Error::WentBack { seen, found }),
+            Some(&Gone::Back { seen, found }) => Err(Error::WentBack { seen, found }),
+            Some(Gone::Restored) => Err(Error::Restored),
         }
     }
 }
@@ -126,7 +154,8 @@ impl fmt::Debug for Head {
 
 #[cfg(test)]
 mod tests {
-    use redkite_meta::{MemoryStore, Op, Txn};
+    use redkite_meta::base::State;
+    use redkite_meta::{MemoryStore, Op, Rebased, Txn};
 
     use super::*;
 
@@ -145,6 +174,29 @@ mod tests {
             let revision = put(&meta, "head").await;
             put(&meta, "other").await;
             assert_eq!(heads.read().await.unwrap(), revision);
+        }
+    }
+
+    #[tokio::test]
+    async fn metadata_that_was_restored_is_read_no_more_by_who_ran_before() {
+        for shared in [false, true] {
+            let meta = Arc::new(MemoryStore::new());
+            let opened = |meta: Arc<dyn MetaStore>| HeadReader::new(meta, "head".into(), shared, || Revision::ZERO);
+            let before = opened(meta.clone());
+            put(&meta, "head").await;
+            before.read().await.unwrap();
+            for (state, base) in [(State::Restoring, 0), (State::Restored, 1_000)] {
+                let value = serde_json::to_vec(&Base::new(state, Revision(base), String::new(), 0)).unwrap();
+                let head = put(&meta, "head").await;
+                let beside = Txn { then: vec![Op::put("head/base", value)], ..Txn::default() };
+                meta.txn(beside).await.unwrap();
+                assert!(matches!(before.read().await, Err(Error::Restored)));
+                let after = opened(Arc::new(Rebased::new(meta.clone(), Revision(1_000)))).read().await;
+                match state {
+                    State::Restoring => assert!(matches!(after, Err(Error::Restored))),
+                    State::Restored => assert_eq!(after.unwrap(), Revision(1_000 + head.0)),
+                }
+            }
         }
     }
 

@@ -5,6 +5,7 @@
 //! - [`Database`] ties them to a metadata store and an object store; [`ddl`] creates, changes and drops collections.
 //! - [`fragment`] writes and reads the files of a fragment.
 //! - [`store_identity`] and [`user_claim`] keep metadata and object store together.
+//! - [`restore`] puts metadata from a dump into a store that has lost it.
 //! - [`change`] says what a commit puts, and leaves the tombstones of what it drops or replaces; [`commit`] is the only
 //!   place that publishes anything.
 //!
@@ -31,6 +32,7 @@ mod outcome_lease;
 mod past;
 pub mod presence;
 pub mod replication;
+pub mod restore;
 mod slowdown;
 pub mod store_identity;
 mod unfinished;

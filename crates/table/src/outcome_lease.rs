@@ -11,7 +11,7 @@ use crate::{Ambient, Result};
 /// How long one lease takes new outcomes.
 const USED_FOR: Duration = Duration::from_secs(3_600);
 /// Its term: an outcome is remembered for at least a day (S37).
-const TERM: Duration = Duration::from_secs(26 * 3_600);
+pub(crate) const TERM: Duration = Duration::from_secs(26 * 3_600);
 
 /// Hands out the lease of this hour.
 #[derive(Debug)]

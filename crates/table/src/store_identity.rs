@@ -62,6 +62,15 @@ pub async fn check(meta: &dyn MetaStore, keys: &UserKeys, data: &DataStore, ambi
     Err(Error::Contended { what: key })
 }
 
+/// Checks that `data` is the store that `value`, which stood under `key`, speaks of.
+pub(crate) async fn check_value(data: &DataStore, key: &str, value: &[u8]) -> Result<()> {
+    let known = mark::decode::<Identity>(key, value)?;
+    match mark::read_file::<Identity>(data, FILE).await? {
+        Some(found) if found == known => Ok(()),
+        found => Err(Error::OtherStore { found: found.map(|found| found.id), known: known.id }),
+    }
+}
+
 /// Makes the file; the identity in it, whoever made it.
 async fn create(data: &DataStore, ambient: &Ambient) -> Result<Identity> {
     mark::make_file(data, FILE, &Identity { format: FORMAT, id: mark::new_id(ambient) }).await?;

@@ -15,8 +15,10 @@
 //!
 //! The key comes first, so that a start which dies at any step is taken up by the next one. Of two metadata stores that come
 //! at the same time one makes the file. (Of a store that knows no conditional put that cannot be said: there the later file
-//! wins, and who confirmed the earlier one is refused at the next start.) Neither is ever replaced by Redkite.
+//! wins, and who confirmed the earlier one is refused at the next start.) Neither is ever replaced by Redkite, but by a restore from a
+//! dump ([`restore`](crate::restore)): the metadata that was lost must not come back beside it.
 
+use bytes::Bytes;
 use redkite_meta::MetaStore;
 use redkite_meta::keys::UserKeys;
 use redkite_storage::DataStore;
@@ -77,4 +79,16 @@ pub async fn check(
         }
     }
     Err(Error::Contended { what: key })
+}
+
+/// Whether another metadata store than the one that had `value` under `key` has claimed the user's files.
+pub(crate) async fn is_of_others(user: &UserName, data: &DataStore, key: &str, value: &[u8]) -> Result<bool> {
+    let known: Claim = mark::decode(key, value)?;
+    let found = mark::read_file::<Claim>(data, &file(user)).await?;
+    Ok(found.is_some_and(|found| found.id != known.id))
+}
+
+/// The value of a claim that is to be made at the next start.
+pub(crate) fn unconfirmed(ambient: &Ambient) -> Result<Bytes> {
+    crate::entry::encode(&Claim { format: FORMAT, id: mark::new_id(ambient), confirmed: false })
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use redkite_meta::{Error, ManualClock, MemoryStore, MetaStore, Op, Txn, contract, dump};
+use redkite_meta::{Error, ManualClock, MemoryStore, MetaStore, Op, Rebased, Txn, contract, dump};
 use redkite_types::Revision;
 
 use crate::{everything, next_batch, put};
@@ -12,6 +12,14 @@ use crate::{everything, next_batch, put};
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn contract_holds() {
     contract::run(Arc::new(MemoryStore::new())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn contract_holds_above_a_base() {
+    let store: Arc<dyn MetaStore> = Arc::new(Rebased::new(Arc::new(MemoryStore::new()), Revision(1_000_000)));
+    // Those that ask for the first revisions by number: the numbers are what a base changes.
+    let other = ["txns::first_revisions_are_those_of_a_fresh_etcd", "watches::from_the_past_and_from_the_future"];
+    contract::run_but(&other, store).await;
 }
 
 #[tokio::test]

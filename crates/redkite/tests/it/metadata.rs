@@ -19,7 +19,12 @@ fn dump(data_dir: &str) -> BTreeMap<String, Value> {
         assert!(line["create_revision"].is_i64() && line["mod_revision"].is_i64(), "{line}");
         (line["key"].as_str().expect("a key is text").to_owned(), line["value"].take())
     };
-    stdout(&output).lines().map(parse).collect()
+    let text = stdout(&output);
+    let lines: Vec<&str> = text.lines().collect();
+    // The first and the last are about all of them.
+    let [first, keys @ .., last] = &lines[..] else { panic!("{text}") };
+    assert!(first.starts_with("{\"redkite_dump\":1,") && last.contains("sha256"), "{text}");
+    keys.iter().map(|line| parse(line)).collect()
 }
 
 #[test]
