@@ -51,9 +51,7 @@ impl Base {
     pub fn read(kv: &KeyValue) -> Result<Self> {
         versioned::decode(&kv.value, FORMAT).map_err(|unusable| match unusable {
             Unusable::Damaged(detail) => Error::Corrupt(format!("{}: {detail}", kv.key)),
-            Unusable::Newer { found, supported } => {
-                Error::NewerFormat { what: kv.key.clone(), found, supported }
-            }
+            Unusable::Newer { found, supported } => Error::NewerFormat { what: kv.key.clone(), found, supported },
         })
     }
 

@@ -184,7 +184,10 @@ impl UserKeys {
     pub fn all_but_base(&self) -> [KeyRange; 2] {
         let (base, user) = (self.base(), self.prefix.trim_end_matches('/'));
         // `0` is the character behind `/`.
-        [KeyRange::Between(self.prefix.clone(), base.clone()), KeyRange::Between(format!("{base}\0"), format!("{user}0"))]
+        [
+            KeyRange::Between(self.prefix.clone(), base.clone()),
+            KeyRange::Between(format!("{base}\0"), format!("{user}0")),
+        ]
     }
 
     /// For how long what stands under `key` means something; none of a key that is not this user's, or is none of ours.
@@ -303,10 +306,14 @@ mod tests {
         let (cluster, commit) = (ClusterId::new("c1").unwrap(), CommitId::new(Revision(3), 4));
         let (node, incarnation) = (NodeId(1), Incarnation(2));
         let check = |key: String, want: Option<Term>| assert_eq!(keys.term(&key), want, "{key}");
-        for key in [keys.collection_list(), keys.head(), keys.schema("a"), keys.collection_head("a"), keys.data("a", "b/c")] {
+        for key in
+            [keys.collection_list(), keys.head(), keys.schema("a"), keys.collection_head("a"), keys.data("a", "b/c")]
+        {
             check(key, Some(Term::Lasting));
         }
-        for key in [keys.config(&cluster), keys.property(&cluster), keys.store(), keys.tombstone("a", &commit, "record")] {
+        for key in
+            [keys.config(&cluster), keys.property(&cluster), keys.store(), keys.tombstone("a", &commit, "record")]
+        {
             check(key, Some(Term::Lasting));
         }
         check(keys.collection_tombstone(CollectionId(7)), Some(Term::Lasting));

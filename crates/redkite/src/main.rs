@@ -4,7 +4,7 @@
 //! - `serve` (standalone and node), `master`, `demo`, `meta_dump`, `meta_restore`, `admin`, `status`, `config_command`: one file a command;
 //!   `ask`: asking a server over HTTP.
 //! - `server`: a serving process from start to end; `engine`: the parts of a node; `membership`: its place in a cluster;
-//!   `fanout`: what it asks the others there; `data_dir`: its directory; `metadata`, `cluster_config`: what it finds in the metadata.
+//!   `fanout`: what it asks the others there; `data_dir`: its directory; `meta_file`: the form of a dump; `metadata`, `cluster_config`: what it finds in the metadata.
 //! - `allow_list`: who may connect. `memory`: how the process holds memory. `http`, `metrics`, `telemetry`, `banner`: what
 //!   operators see.
 //!

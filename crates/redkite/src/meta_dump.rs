@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use redkite_meta::base::Base;
+use redkite_meta::base::{self, Base};
 use redkite_meta::keys::{USER_LIST, UserKeys};
 use redkite_meta::{KeyRange, KeyValue, MetaStore, RangeRequest, dump};
 use redkite_types::{Revision, UserName};
@@ -53,6 +53,8 @@ async fn read(loaded: &Loaded) -> Result<String> {
     let config = &loaded.config;
     if metadata::is_remote(&config.etcd) {
         let meta = metadata::connect_bare(&config.etcd).await?;
+        // Of a user that is half restored the list does not tell.
+        base::of(meta.as_ref(), &UserKeys::new(&config.user)).await?;
         return lines(meta.as_ref(), true).await;
     }
     match DataDir::open_existing(Path::new(&config.data_dir)) {

@@ -36,7 +36,7 @@ async fn restore(loaded: &Loaded, dump: meta_file::Dump, accept_missing: bool) -
     // As a server would, it locks the directory: nobody uses the store in it meanwhile.
     let dir = DataDir::open(place)?;
     let mut options = engine::storage_options(config, &dir);
-    options.cache_dir = None;
+    options.cache_dir = Some(scratch.path().join("cache"));
     let data = DataStore::connect(options).await.context("the object store cannot be used")?;
     let meta = match is_remote {
         true => metadata::connect_bare(&config.etcd).await?,

@@ -159,7 +159,9 @@ pub enum Error {
         found: Revision,
     },
     /// The metadata is another one than this node has read.
-    #[error("the metadata has been restored from a dump while this node ran; restart it, so that it reads what is there now")]
+    #[error(
+        "the metadata has been restored from a dump while this node ran; restart it, so that it reads what is there now"
+    )]
     Restored,
     /// A commit was sent and its outcome could not be learnt yet.
     #[error("the outcome of commit {id} is unknown: {detail}; ask again")]

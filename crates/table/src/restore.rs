@@ -152,7 +152,8 @@ impl Restore<'_> {
                 let listed = self.data.list(folder.trim_end_matches('/')).await?;
                 let sizes: HashMap<&str, u64> = listed.iter().map(|file| (file.path.as_str(), file.size)).collect();
                 let paths = files.iter().map(|(path, size)| (format!("{folder}{path}"), *size));
-                missing.extend(paths.filter(|(path, size)| sizes.get(path.as_str()) != Some(size)).map(|(path, _)| path));
+                missing
+                    .extend(paths.filter(|(path, size)| sizes.get(path.as_str()) != Some(size)).map(|(path, _)| path));
             }
         }
         match missing.first() {
@@ -264,7 +265,8 @@ impl Restore<'_> {
         let Some(KeyValue { value, mod_revision, .. }) = self.meta.get(USER_LIST).await? else {
             return Ok((Vec::new(), Revision::ZERO));
         };
-        let damaged = |error: serde_json::Error| crate::Error::Damaged { what: USER_LIST.into(), detail: error.to_string() };
+        let damaged =
+            |error: serde_json::Error| crate::Error::Damaged { what: USER_LIST.into(), detail: error.to_string() };
         Ok((serde_json::from_slice(&value).map_err(damaged)?, mod_revision))
     }
 

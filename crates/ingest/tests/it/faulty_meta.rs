@@ -267,6 +267,10 @@ fn puts(ops: &[Op], out: &mut Vec<String>) {
 
 #[async_trait]
 impl MetaStore for FaultyMeta {
+    fn base(&self) -> Revision {
+        self.inner.base()
+    }
+
     async fn range(&self, request: RangeRequest) -> Result<RangeResponse> {
         self.pass_simple(Call::Read).await?;
         let response = self.inner.range(request).await;

@@ -35,7 +35,8 @@ async fn the_time_of_the_lost_store_is_forgotten() {
             store.compact(lost).await,
         ];
         for error in errors {
-            let told = matches!(error, Err(Error::Compacted { asked, oldest }) if asked == lost && oldest == BASE.next());
+            let told =
+                matches!(error, Err(Error::Compacted { asked, oldest }) if asked == lost && oldest == BASE.next());
             assert!(told, "{error:?}");
         }
     }
@@ -61,7 +62,11 @@ async fn compares_hold_as_if_the_store_had_these_revisions() {
                 for target in [CompareTarget::CreateRevision(asked), CompareTarget::ModRevision(asked)] {
                     let compare = Compare { key: key.to_owned(), op, target };
                     let nested = Txn { compares: vec![compare.clone()], ..Txn::default() };
-                    let txn = Txn { compares: vec![compare], then: vec![Op::Txn(nested.clone())], otherwise: vec![Op::Txn(nested)] };
+                    let txn = Txn {
+                        compares: vec![compare],
+                        then: vec![Op::Txn(nested.clone())],
+                        otherwise: vec![Op::Txn(nested)],
+                    };
                     let answer = store.txn(txn).await.unwrap();
                     let inside = matches!(&answer.results[..], [OpResult::Txn(inside)] if inside.succeeded == want);
                     assert!(answer.succeeded == want && inside, "{key} {op:?} {asked}");

@@ -45,15 +45,14 @@ async fn keys_of_others_are_left_out_of_a_shared_store() {
 #[tokio::test]
 async fn each_user_has_its_own_revisions() {
     let base = |base| serde_json::to_vec(&Base::new(State::Restored, Revision(base), String::new(), 0)).unwrap();
-    let store = Arc::new(store(&[("/alice/.head", "1"), ("/bob/.head", "1"), (USER_LIST, "[\"bob\",\"alice\"]")]).await);
+    let store =
+        Arc::new(store(&[("/alice/.head", "1"), ("/bob/.head", "1"), (USER_LIST, "[\"bob\",\"alice\"]")]).await);
     store.txn(Txn { then: vec![Op::put("/bob/.head/base", base(1_000))], ..Txn::default() }).await.unwrap();
     let text = lines(store.as_ref(), true).await.unwrap();
     let read: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(read[0], json!({"redkite_dump": 1, "revision": 5, "users": {"alice": 5, "bob": 1_005}}));
-    let revisions: Vec<(&str, i64)> = read[1..5]
-        .iter()
-        .map(|line| (line["key"].as_str().unwrap(), line["mod_revision"].as_i64().unwrap()))
-        .collect();
+    let revisions: Vec<(&str, i64)> =
+        read[1..5].iter().map(|line| (line["key"].as_str().unwrap(), line["mod_revision"].as_i64().unwrap())).collect();
     assert_eq!(revisions, [("/alice/.head", 2), ("/bob/.head", 1_003), ("/bob/.head/base", 1_005), (USER_LIST, 4)]);
     // Whoever reads it.
     assert_eq!(lines(&Rebased::new(store.clone(), Revision(1_000)), false).await.unwrap(), text);

@@ -49,7 +49,8 @@ fn values_come_back_to_the_byte() {
     assert_eq!(text.lines().count(), values.len() + 2);
     let dump = parse(&text).unwrap();
     assert_eq!((dump.users.len(), dump.users[0].user.as_str(), dump.users[0].revision), (1, "alice", Revision(9)));
-    let read: Vec<(&str, &[u8])> = dump.users[0].entries.iter().map(|(key, value)| (key.as_str(), &value[..])).collect();
+    let read: Vec<(&str, &[u8])> =
+        dump.users[0].entries.iter().map(|(key, value)| (key.as_str(), &value[..])).collect();
     assert_eq!(read, entries);
 }
 

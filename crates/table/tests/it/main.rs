@@ -12,6 +12,7 @@ mod commits;
 mod ddl;
 mod following;
 mod meetings;
+mod restore;
 mod store_identity;
 mod unknown_changes;
 mod user_claim;
