@@ -62,7 +62,7 @@ pub struct FileEntry {
     /// Of a scalar file: the anchor it is row-aligned with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vector_file: Option<String>,
-    /// Of an index or delete log: the raw vector files it is about.
+    /// Of an index: the raw vector files it covers. (Those that a delete log is about name it.)
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub vector_files: Vec<String>,
     /// Of an anchor: the delete log in force, a path.
