@@ -1,6 +1,6 @@
 //! What the tests run with: clients, servers, the binary.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Result;
@@ -44,17 +44,33 @@ pub fn describe(command: &mut Command, clients: Option<&Clients>, s3: Option<&Se
     }
 }
 
-/// Builds the binary under test, with its failpoints, and puts it where no later build replaces it.
-pub fn binary_under_test(workspace: &Workspace) -> Result<PathBuf> {
+/// What is tested end to end.
+#[derive(Debug)]
+pub struct Binaries {
+    /// The server, with its failpoints.
+    pub redkite: PathBuf,
+    /// The Rust client, an example.
+    pub client: PathBuf,
+}
+
+/// Builds the binaries under test and puts them where no later build replaces them.
+pub fn binaries_under_test(workspace: &Workspace) -> Result<Binaries> {
     // As the Rust tests build it, for their own use: another selection would give dependencies other features, and build
     // most of them a second time.
     run::to_end(workspace.cargo(&["test", "--no-run", "--workspace", "--features", FAILPOINTS]))?;
-    let built = workspace.target.join("debug").join("redkite");
-    let ours = workspace.scratch().join("redkite-under-test");
+    let built = workspace.target.join("debug");
+    Ok(Binaries {
+        redkite: set_aside(workspace, &built.join("redkite"), "redkite-under-test")?,
+        client: set_aside(workspace, &built.join("examples").join("client"), "client-under-test")?,
+    })
+}
+
+fn set_aside(workspace: &Workspace, built: &Path, name: &str) -> Result<PathBuf> {
+    let ours = workspace.scratch().join(name);
     std::fs::create_dir_all(workspace.scratch())?;
     // A running program cannot be overwritten, but its name can be given to another file.
-    let fresh = workspace.scratch().join(format!("redkite-under-test-{}", std::process::id()));
-    std::fs::copy(&built, &fresh)?;
+    let fresh = workspace.scratch().join(format!("{name}-{}", std::process::id()));
+    std::fs::copy(built, &fresh)?;
     std::fs::rename(&fresh, &ours)?;
     Ok(ours)
 }

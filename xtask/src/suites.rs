@@ -1,11 +1,10 @@
 //! The test programs: cargo's and pytest.
 
-use std::path::Path;
 use std::process::Command;
 
 use anyhow::Result;
 
-use crate::environment::{Clients, describe};
+use crate::environment::{Binaries, Clients, describe};
 use crate::run;
 use crate::seaweedfs::SeaweedFs;
 use crate::tally::{self, Tally};
@@ -59,8 +58,8 @@ pub struct EndToEnd<'a> {
     pub clients: &'a Clients,
     /// The S3 server.
     pub s3: &'a SeaweedFs,
-    /// The binary under test.
-    pub binary: &'a Path,
+    /// The binaries under test.
+    pub binaries: &'a Binaries,
     /// Only tests whose name contains one of these.
     pub filters: &'a [String],
 }
@@ -81,7 +80,9 @@ impl EndToEnd<'_> {
         let mut command = run::guarded(&venv.python());
         command.args(["-m", "pytest", "-q", "-p", "no:cacheprovider", "--durations=10"]);
         command.current_dir(workspace.root.join("tests-e2e"));
-        command.env("PYTHONDONTWRITEBYTECODE", "1").env("REDKITE_TEST_BINARY", self.binary);
+        command.env("PYTHONDONTWRITEBYTECODE", "1");
+        command.env("REDKITE_TEST_BINARY", &self.binaries.redkite);
+        command.env("REDKITE_TEST_RUST_CLIENT", &self.binaries.client);
         describe(&mut command, Some(self.clients), Some(self.s3));
         if !self.filters.is_empty() {
             command.args(["-k", &self.filters.join(" or ")]);

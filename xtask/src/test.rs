@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use crate::environment::{Clients, binary_under_test};
+use crate::environment::{Clients, binaries_under_test};
 use crate::options::{Group, Options};
 use crate::report::Report;
 use crate::seaweedfs::SeaweedFs;
@@ -55,10 +55,10 @@ pub fn test(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
         report.suite("Rust tests", || suites::rust(workspace, &options.filters, clients.as_ref(), s3.as_ref()));
     }
     if runs(Group::EndToEnd) {
-        let binary = report.prepare("build the binary under test", || binary_under_test(workspace));
+        let binaries = report.prepare("build the binaries under test", || binaries_under_test(workspace));
         // Where one of them is missing, its step has been counted as failed.
-        if let (Some(clients), Some(s3), Some(binary)) = (&clients, &s3, &binary) {
-            let suite = EndToEnd { clients, s3, binary, filters: &options.filters };
+        if let (Some(clients), Some(s3), Some(binaries)) = (&clients, &s3, &binaries) {
+            let suite = EndToEnd { clients, s3, binaries, filters: &options.filters };
             report.suite("end-to-end tests, pymilvus 3.0", || suite.run(workspace, &clients.current, None));
             report.suite("end-to-end tests, pymilvus 2.6", || suite.run(workspace, &clients.previous, Some("compat")));
         }
