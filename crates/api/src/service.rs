@@ -17,6 +17,7 @@ mod properties;
 mod queries;
 mod search_by_ids;
 mod searches;
+mod slow;
 mod system;
 mod timestamps;
 mod turns;
@@ -24,6 +25,7 @@ mod writes;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::FutureExt;
 use redkite_ingest::{ClientId, Ingest};
@@ -40,6 +42,7 @@ use crate::server::arrivals::{Arrival, Place};
 use crate::server::{ConnectionEvents, ConnectionId, ConnectionInfo};
 use crate::status::{WireError, WireResult, collection_not_found};
 use answer::reply;
+use slow::SlowLog;
 use timestamps::Timestamps;
 
 /// The one database there is so far.
@@ -57,6 +60,7 @@ struct Shared {
     ingest: Arc<Ingest>,
     reads: Arc<Coordinator>,
     timestamps: Timestamps,
+    slow: SlowLog,
 }
 
 /// Tells the sessions of connections and their end.
@@ -77,14 +81,15 @@ impl MilvusServer {
     /// Serves `ingest` and the database it writes to, without the help of other nodes.
     pub fn new(ingest: Arc<Ingest>) -> Self {
         let reads = Arc::new(Coordinator::alone(ingest.database().clone()));
-        Self::reading_by(ingest, reads)
+        Self::reading_by(ingest, reads, None)
     }
 
-    /// Serves `ingest` and the database it writes to, of which `reads` answers searches and queries.
-    pub fn reading_by(ingest: Arc<Ingest>, reads: Arc<Coordinator>) -> Self {
+    /// Serves `ingest` and the database it writes to, of which `reads` answers searches and queries. The log tells of those that
+    /// take longer than `slow`.
+    pub fn reading_by(ingest: Arc<Ingest>, reads: Arc<Coordinator>, slow: Option<Duration>) -> Self {
         let database = ingest.database().clone();
         let timestamps = Timestamps::new(database.ambient.clone());
-        Self { shared: Arc::new(Shared { database, ingest, reads, timestamps }) }
+        Self { shared: Arc::new(Shared { database, ingest, reads, timestamps, slow: SlowLog(slow) }) }
     }
 }
 

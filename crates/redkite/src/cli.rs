@@ -304,6 +304,9 @@ pub struct ConfigArgs {
     /// Where /healthz, /readyz and /metrics are, '' for nowhere [default: 127.0.0.1:9091]
     #[arg(long, value_name = "ADDR:PORT")]
     http: Option<String>,
+    /// How log lines look [default: text]
+    #[arg(long, value_name = "text|json")]
+    log_format: Option<String>,
     /// Set any key, dotted for a section; repeatable, the last one wins
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
@@ -369,6 +372,7 @@ impl ConfigArgs {
             ("--data-dir", "data_dir", self.data_dir),
             ("--listen", "listen", self.listen),
             ("--http", "http", self.http),
+            ("--log-format", "log_format", self.log_format),
         ]);
         Sources {
             role: Role::Standalone,

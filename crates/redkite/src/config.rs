@@ -80,6 +80,9 @@ pub struct Config {
     pub log: String,
     /// How log lines look.
     pub log_format: LogFormat,
+    /// Searches and queries that take longer are logged; zero: none.
+    #[serde(deserialize_with = "from_ms")]
+    pub log_slow: Duration,
     /// Where data files are.
     pub storage: StorageConfig,
     /// The shared metadata store.

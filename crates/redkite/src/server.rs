@@ -202,7 +202,8 @@ impl Server {
             }
             connections.hold();
         };
-        let service = MilvusServer::reading_by(ingest.clone(), self.engine.reads.clone());
+        let slow = Some(self.loaded.config.log_slow).filter(|limit| !limit.is_zero());
+        let service = MilvusServer::reading_by(ingest.clone(), self.engine.reads.clone(), slow);
         listener.serve(port, service, stop).await;
         if tokio::time::timeout(SHUTDOWN_GRACE, ingest.flush_owed()).await.is_err() {
             tracing::error!("what automatic flushing owes could not be published in time and is lost");

@@ -22,6 +22,7 @@ use crate::status::{WireError, WireResult, invalid_parameter, success};
 const COUNT: &str = "count(*)";
 
 pub(super) async fn query(shared: &Shared, call: Call<wire::QueryRequest>) -> WireResult<wire::QueryResults> {
+    let _watched = shared.slow.watch("query", &call.message.collection_name, &call.message.expr);
     let params = query_params(&call.message)?;
     let request = call.message;
     let resolved = resolve_for_reading(

@@ -22,6 +22,7 @@ use crate::proto::schema::{SearchIteratorV2Results, SearchResultData};
 use crate::status::{WireError, WireResult, invalid_parameter};
 
 pub(super) async fn search(shared: &Shared, call: Call<wire::SearchRequest>) -> WireResult<wire::SearchResults> {
+    let _watched = shared.slow.watch("search", &call.message.collection_name, &call.message.dsl);
     let params = search_params(&call.message)?;
     let request = call.message;
     let resolved = resolve_for_reading(

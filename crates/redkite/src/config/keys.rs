@@ -161,6 +161,7 @@ pub static KEYS: &[Key] = &[
         "Which log lines are written to stderr: a level, or target=level,...",
     ),
     key("log_format", Kind::OneOf(&["text", "json"]), "text", "How log lines look: \"text\" or \"json\"."),
+    key("log_slow", Kind::Duration, "1s", "Searches and queries that take longer are logged; \"0s\" for none."),
     key(
         "storage.url",
         Kind::Checked(kind::storage_url),

@@ -26,7 +26,7 @@ fn the_banner_has_two_lines_on_stdout_and_sigterm_ends_with_0() {
 
 #[test]
 fn the_log_says_how_long_the_start_took() {
-    let server = RedkiteOptions::new(BINARY).set("log_format", "json").start().unwrap();
+    let server = RedkiteOptions::new(BINARY).arg("--log-format").arg("json").start().unwrap();
     let log = server.log();
     let line = log.lines().find(|line| line.contains("\"serving\"")).unwrap_or_else(|| panic!("{log}"));
     let line: serde_json::Value = serde_json::from_str(line).unwrap();
