@@ -328,6 +328,8 @@ def test_nodes_that_ran_on_serve_nothing_until_they_are_restarted(lost, etcd, ne
 
     until("the node to notice", lambda: told("restart"))
     assert told("restart")
+    status, reason, _ = node.get("/readyz")
+    assert status == 503 and "restart" in reason
     done = run_binary("admin", "gc", "--address", f"127.0.0.1:{node.http_port}")
     assert done.returncode == 1, done.stdout
     node.restart()
@@ -349,6 +351,25 @@ def test_a_store_that_has_the_user_is_refused_and_left_alone(lost, etcd, new_etc
     shared.put("/user_list", '["bob"]')
     restored(shared, lost["storage"], lost["path"])
     assert shared.get_all()["/user_list"] == ["bob", "alice"] and "/registry/pods" in shared.get_all()
+
+
+def test_a_node_that_was_started_too_early_does_no_harm(lost, etcd, new_etcd, new_client):
+    lose(lost, etcd)
+    fresh = new_etcd()
+    node = lost["nodes"][0]
+    node.settings["etcd.endpoints"] = [fresh.endpoint]
+    node.launch()
+    assert node.wait_exit() == 1
+    assert "are not those of this metadata" in node.log()
+    assert set(fresh.get_all()) == {"/alice/.store", "/alice/.claim"}
+    restored(fresh, lost["storage"], lost["path"])
+    assert ask(new_client(start_over(lost, fresh)[1])) == lost["answers"]
+
+
+def test_an_empty_store_does_not_overwrite_a_dump(lost, new_etcd):
+    done = run_binary("meta", "dump", lost["path"], *of_cluster(new_etcd(), lost["storage"]))
+    assert "no user" in refused(done)
+    assert lost["path"].read_text() == lost["text"]
 
 
 def test_a_damaged_dump_is_refused(lost, etcd, new_etcd, tmp_path):

@@ -16,7 +16,7 @@ use redkite_types::{Revision, UserName};
 use crate::ask::ask;
 use crate::config::Loaded;
 use crate::data_dir::{DataDir, DataDirError, Holder};
-use crate::meta_file::Writer;
+use crate::meta_file::{self, Writer};
 use crate::metadata;
 
 /// How long a server may take to tell all its metadata.
@@ -29,6 +29,10 @@ pub fn run(loaded: &Loaded, file: Option<&Path>) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let text = runtime.block_on(read(loaded))?;
     if let Some(file) = file {
+        // A store that was lost is empty when it is back: what is worth a file is not overwritten with that.
+        if meta_file::is_empty(&text) {
+            bail!("there is no user in the metadata, so there is nothing to keep; {} is left as it is", file.display());
+        }
         return write(file, &text).with_context(|| format!("{} cannot be written", file.display()));
     }
     let mut out = std::io::stdout().lock();

@@ -113,6 +113,12 @@ fn checksum(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Whether a dump that was just written has no users.
+pub fn is_empty(text: &str) -> bool {
+    let head = text.lines().next().and_then(|line| serde_json::from_str::<Head>(line).ok());
+    head.is_some_and(|head| head.users.is_empty())
+}
+
 /// A dump that was read.
 #[derive(Debug)]
 pub struct Dump {

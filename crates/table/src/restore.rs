@@ -191,7 +191,7 @@ impl Restore<'_> {
             let is_there = match state {
                 Some(State::Restored) => true,
                 Some(State::Restoring) => false,
-                None => listed.contains(&user.user) || self.has_others(user, None).await?,
+                None => listed.contains(&user.user) || self.is_in_use(user).await?,
             };
             if is_there {
                 return Err(RestoreError::UserExists { user: user.user.clone() });
@@ -204,26 +204,28 @@ impl Restore<'_> {
         let compares = || plan.users.iter().map(|user| unchanged(user, marked)).collect::<Vec<_>>();
         for user in &fresh {
             // Who came before the mark has put something; who comes later finds it.
-            if self.has_others(user, Some(marked)).await? {
+            if self.is_in_use(user).await? {
                 let unmark = fresh.iter().map(|user| Op::Delete(KeyRange::Exact(user.keys.base()))).collect();
                 self.send(compares(), unmark).await?;
                 return Err(RestoreError::UserExists { user: user.user.clone() });
             }
         }
         for user in &plan.users {
-            // Of a restore that was interrupted.
+            // Of a restore that was interrupted, or a start that was refused.
             let clear = user.keys.all_but_base().map(Op::Delete).to_vec();
             self.send(vec![unchanged(user, marked)], clear).await?;
         }
         Ok(marked)
     }
 
-    /// Whether the user has keys, besides its mark.
-    async fn has_others(&self, user: &UserPlan, marked: Option<Revision>) -> Result<bool> {
-        let limit = Some(1 + usize::from(marked.is_some()));
+    /// Whether the user has keys, besides the mark and what a process put that was started over a store which has lost its
+    /// metadata: it is refused, but not before it has made marks of its own.
+    async fn is_in_use(&self, user: &UserPlan) -> Result<bool> {
+        let marks = [user.keys.base(), user.keys.store(), user.keys.claim()];
         let range = KeyRange::Prefix(user.keys.all().to_owned());
+        let limit = Some(marks.len() + 1);
         let found = self.meta.range(RangeRequest { limit, keys_only: true, ..RangeRequest::new(range) }).await?;
-        Ok(found.kvs.iter().any(|kv| kv.key != user.keys.base()))
+        Ok(found.kvs.iter().any(|kv| !marks.contains(&kv.key)))
     }
 
     /// Makes all users whole at once.

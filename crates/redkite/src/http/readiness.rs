@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use redkite_meta::keys::USER_LIST;
 use redkite_query::{Holdings, Standing};
+use redkite_table::Visibility;
 
 use crate::engine::Engine;
 
@@ -55,7 +55,9 @@ impl Readiness {
 }
 
 async fn probe(engine: &Engine) -> Result<(), String> {
-    engine.meta.get(USER_LIST).await.map_err(|error| format!("metadata: {error}"))?;
+    // As every request reads it: so a node whose metadata was put back or restored under it is not ready.
+    let read = engine.ingest.database().snapshot(Visibility::Strong).await;
+    read.map_err(|error| format!("metadata: {error}"))?;
     engine.data.probe().await.map_err(|error| format!("object store: {error}"))
 }
 

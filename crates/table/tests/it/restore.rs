@@ -218,6 +218,17 @@ async fn a_user_that_comes_first_stays() {
 }
 
 #[tokio::test]
+async fn marks_of_a_start_that_was_refused_do_not_stand_in_the_way() {
+    let stores = Stores::new();
+    let marks = vec![Op::put(keys().store(), "1"), Op::put(keys().claim(), "1")];
+    stores.meta.txn(Txn { then: marks, ..Txn::default() }).await.unwrap();
+    restore(stores.meta.as_ref(), dumped().await).await.unwrap();
+    let left = entries(stores.meta.as_ref()).await;
+    // The dump has no store, so there is none.
+    assert!(!left.iter().any(|(key, _)| *key == keys().store()) && value(&left, &keys().claim()) != "1");
+}
+
+#[tokio::test]
 async fn a_node_that_is_just_starting_notices() {
     let stores = Stores::new();
     // It has found no base, and goes on once all is restored.
