@@ -205,6 +205,7 @@ def s34_each_cluster_has_its_configuration_with_the_keys_as_they_are_named(world
         assert config == {
             "format": 1, "auto_flush": False, "flush_interval": 1234, "flush_limitition": "8M",
             "num_nodes": 2 if key.endswith("c1") else 1, "num_replicas": 0, "sync_level": 0, "ip_whitelist": [],
+            "master_address": "", "high_water_level": 0.6,
             "master_heart_beat_interval": 1000, "time_out_on_heart_beat": 3,
         }, key
 

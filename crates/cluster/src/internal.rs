@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::stream;
+use futures::stream::{self, BoxStream, StreamExt};
 use parking_lot::Mutex;
 use proto::member_client::MemberClient;
 use proto::member_server::{self, MemberServer};
@@ -26,22 +26,23 @@ use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint, Server};
-use tonic::{Code, Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
+use crate::conversation::{Converse, answers, undone};
 use crate::peek::begins_with;
 use crate::secret::{is_same, of_calls};
 use crate::{Ask, Holding, Load, Member, handover};
 
 /// The messages.
 #[allow(missing_docs, clippy::all, reason = "generated")]
-mod proto {
+pub(crate) mod proto {
     tonic::include_proto!("redkite.internal.v1");
 }
 
 /// Metadata of every call.
 const PROOF: &str = "redkite-cluster-proof";
 /// How long a process is waited for that is asked who it is: it does nothing else for that.
-const ANSWER_MAX: Duration = Duration::from_secs(2);
+pub(crate) const ANSWER_MAX: Duration = Duration::from_secs(2);
 /// Most connections of which it is not known yet what they are for; further ones wait.
 const UNSORTED_MAX: usize = 1_024;
 /// What a connection for calls begins with.
@@ -50,6 +51,8 @@ const HTTP2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const REASON_BYTES_MAX: usize = 1_024;
 /// How often the other end of a connection for calls is asked whether it is still there, and how long it may take to answer.
 const KEEP_ALIVE: [Duration; 2] = [Duration::from_secs(10), Duration::from_secs(10)];
+/// Most calls at once over one connection. A conversation is one for as long as it lasts, and must keep no other call waiting.
+const CALLS_MAX: u32 = 65_536;
 /// How long a connection may take to tell.
 const SORTED_WITHIN: Duration = Duration::from_secs(5);
 /// Pause before another connection is accepted where there was no room for one.
@@ -73,6 +76,7 @@ pub struct Answering {
     load: Arc<dyn Fn() -> Load + Send + Sync>,
     known: Arc<Mutex<Option<Known>>>,
     executing: Arc<OnceLock<Arc<dyn Execute>>>,
+    conversing: Arc<OnceLock<Arc<dyn Converse>>>,
 }
 
 #[derive(Clone)]
@@ -85,13 +89,21 @@ impl Answering {
     /// Of a process that does not know yet: until it does, every call is answered UNAVAILABLE.
     /// `load` is asked for with every heartbeat.
     pub fn new(user: UserName, cluster: ClusterId, load: impl Fn() -> Load + Send + Sync + 'static) -> Self {
-        Self { user, cluster, load: Arc::new(load), known: Arc::default(), executing: Arc::default() }
+        let (known, executing, conversing) = (Arc::default(), Arc::default(), Arc::default());
+        Self { user, cluster, load: Arc::new(load), known, executing, conversing }
     }
 
     /// From now on this process does work for others; until then it answers UNAVAILABLE. To be called once.
     pub fn execute_by(&self, executor: Arc<dyn Execute>) {
         // A second one would be a defect; the first one stays.
         _ = self.executing.set(executor);
+    }
+
+    /// From now on this process takes part in conversations that others begin; until then it answers UNAVAILABLE. To be called
+    /// once.
+    pub fn converse_by(&self, partners: Arc<dyn Converse>) {
+        // A second one would be a defect; the first one stays.
+        _ = self.conversing.set(partners);
     }
 
     /// From now on this process answers as `member`, to those who know `secret`.
@@ -115,9 +127,10 @@ impl member_server::Member for Answering {
 
     async fn heartbeat(&self, _: Request<HeartbeatRequest>) -> Result<Response<proto::Load>, Status> {
         let known = self.known.lock().clone().ok_or_else(not_yet)?;
-        let Load { connections, memory_bytes, takes_clients, holding } = (self.load)();
+        let Load { connections, memory_bytes, memory_budget_bytes, takes_clients, holding } = (self.load)();
         let (boot, holding) = (known.member.boot, holding.map(Into::into));
-        Ok(Response::new(proto::Load { boot, connections, memory_bytes, takes_clients, holding }))
+        let load = proto::Load { boot, connections, memory_bytes, takes_clients, memory_budget_bytes, holding };
+        Ok(Response::new(load))
     }
 
     async fn execute(&self, request: Request<Work>) -> Result<Response<Work>, Status> {
@@ -134,6 +147,13 @@ impl member_server::Member for Answering {
             _ => Err(Status::internal("this process met a defect, which its log describes")),
         }
     }
+
+    type ConverseStream = BoxStream<'static, Result<Work, Status>>;
+
+    async fn converse(&self, request: Request<Streaming<Work>>) -> Result<Response<Self::ConverseStream>, Status> {
+        let partners = self.conversing.get().ok_or_else(|| Status::unavailable("this process does not serve yet"))?;
+        Ok(Response::new(answers(partners.begin(), request.into_inner()).boxed()))
+    }
 }
 
 impl fmt::Debug for Answering {
@@ -144,7 +164,7 @@ impl fmt::Debug for Answering {
 }
 
 /// A reason travels in a header, which has a limit.
-fn cut(mut reason: String) -> String {
+pub(crate) fn cut(mut reason: String) -> String {
     let end = (0..=REASON_BYTES_MAX.min(reason.len())).rev().find(|end| reason.is_char_boundary(*end));
     reason.truncate(end.unwrap_or(0));
     reason
@@ -188,6 +208,7 @@ pub async fn serve(
     });
     let [keep_alive_interval, keep_alive_timeout] = KEEP_ALIVE;
     let mut server = Server::builder()
+        .max_concurrent_streams(Some(CALLS_MAX))
         .http2_keepalive_interval(Some(keep_alive_interval))
         .http2_keepalive_timeout(Some(keep_alive_timeout));
     let accepting = accept(listener, Sorter { answering, clients, calls });
@@ -280,10 +301,11 @@ pub(crate) fn channel(internal: &str) -> Result<Channel, tonic::transport::Error
 /// Asks the process of `boot` behind `channel` for its load; which process it is, and what it tells.
 pub(crate) async fn heartbeat(channel: Channel, secret: &str, boot: &str) -> Result<(String, Load), Status> {
     let proof = of_calls(secret, boot).parse().map_err(|_| Status::internal("a proof is no text"))?;
-    let mut client = MemberClient::with_interceptor(channel, with_proof(proof));
+    let mut client = MemberClient::with_interceptor(channel, Proving(proof));
     let answer = client.heartbeat(HeartbeatRequest {}).await?.into_inner();
-    let proto::Load { boot, connections, memory_bytes, takes_clients, holding } = answer;
-    Ok((boot, Load { connections, memory_bytes, takes_clients, holding: holding.map(Into::into) }))
+    let proto::Load { boot, connections, memory_bytes, takes_clients, memory_budget_bytes, holding } = answer;
+    let holding = holding.map(Into::into);
+    Ok((boot, Load { connections, memory_bytes, memory_budget_bytes, takes_clients, holding }))
 }
 
 impl From<Holding> for proto::Holding {
@@ -315,23 +337,30 @@ pub enum Undone {
 
 /// Has the process of `boot` behind `channel` do its part.
 pub(crate) async fn execute(channel: Channel, secret: &str, boot: &str, bytes: Bytes) -> Result<Bytes, Undone> {
-    let proof = of_calls(secret, boot).parse().map_err(|_| Undone::Failed("a proof is no text".to_owned()))?;
-    let mut client = MemberClient::with_interceptor(channel, with_proof(proof))
-        .max_decoding_message_size(WORK_BYTES_MAX)
-        .max_encoding_message_size(WORK_BYTES_MAX);
-    match client.execute(Work { bytes }).await {
+    match client(channel, secret, boot)?.execute(Work { bytes }).await {
         Ok(answer) => Ok(answer.into_inner().bytes),
-        Err(status) => Err(match status.code() {
-            Code::FailedPrecondition => Undone::Refused(status.message().to_owned()),
-            Code::Aborted => Undone::Unable(status.message().to_owned()),
-            code => Undone::Failed(format!("{code}: {}", status.message())),
-        }),
+        Err(status) => Err(undone(&status)),
     }
 }
 
-fn with_proof(proof: MetadataValue<Ascii>) -> impl FnMut(Request<()>) -> Result<Request<()>, Status> {
-    move |mut request| {
-        request.metadata_mut().insert(PROOF, proof.clone());
+/// Calls the process of `boot` behind `channel`, with work of any size.
+pub(crate) fn client(channel: Channel, secret: &str, boot: &str) -> Result<MemberClient<Proven>, Undone> {
+    let proof = of_calls(secret, boot).parse().map_err(|_| Undone::Failed("a proof is no text".to_owned()))?;
+    Ok(MemberClient::with_interceptor(channel, Proving(proof))
+        .max_decoding_message_size(WORK_BYTES_MAX)
+        .max_encoding_message_size(WORK_BYTES_MAX))
+}
+
+/// A channel whose calls are proven.
+type Proven = InterceptedService<Channel, Proving>;
+
+/// Proves calls.
+#[derive(Clone)]
+pub(crate) struct Proving(MetadataValue<Ascii>);
+
+impl Interceptor for Proving {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        request.metadata_mut().insert(PROOF, self.0.clone());
         Ok(request)
     }
 }
@@ -346,7 +375,7 @@ impl Ask for Network {
         let internal = member.internal.as_str();
         let asked = async {
             let proof = of_calls(secret, &member.boot).parse()?;
-            let mut client = MemberClient::with_interceptor(channel(internal)?, with_proof(proof));
+            let mut client = MemberClient::with_interceptor(channel(internal)?, Proving(proof));
             let answer = client.identify(IdentifyRequest {}).await?;
             Ok::<_, Box<dyn std::error::Error + Send + Sync>>(answer.into_inner().boot)
         };

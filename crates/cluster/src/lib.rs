@@ -5,16 +5,20 @@
 //! - [`internal`]: the port for the other processes of the cluster; [`handover`]: clients' connections that come through it.
 //! - [`Roster`]: what a Master knows of the nodes, and whom it sends a client to. Pure. [`Master`] keeps it up to date.
 //! - [`Neighbours`]: the nodes of a cluster as one of them knows them, to have work done by.
+//! - [`Conversation`]: questions and answers between two nodes, for as long as they need each other.
+//! - [`lightest`]: whom a node that is short of memory passes inserts on to. Pure.
 //! - [`Changes`]: when a key of the metadata changes, for whoever follows one.
 //!
 //! Nothing here decides who may write, or what is true: that is up to the compares of the commit. Two processes that take
 //! themselves for the same node are a nuisance and no danger, as each commits, reads and says what it needs by itself.
 
 mod changes;
+mod conversation;
 mod error;
 pub mod handover;
 pub mod internal;
 mod join;
+mod lightest;
 mod master;
 mod members;
 mod neighbours;
@@ -23,8 +27,10 @@ mod roster;
 mod secret;
 
 pub use changes::Changes;
+pub use conversation::{Conversation, Converse, Partner};
 pub use error::{Error, Result};
 pub use join::{Ask, Joining, change, join};
+pub use lightest::{Fill, lightest};
 pub use master::{Master, MasterOptions, Place};
 pub use members::{Member, Members, Rearrangement, State};
 pub use neighbours::{Neighbour, Neighbourhood, Neighbours, Seated};

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::future::join_all;
 use parking_lot::RwLock;
 use redkite_meta::keys::UserKeys;
 use redkite_meta::{KeyRange, MetaStore, Op, OpResult, Txn};
@@ -14,11 +15,14 @@ use redkite_types::{ClusterId, Incarnation, NodeId, Revision};
 use tonic::transport::Channel;
 
 use crate::changes::Changes;
-use crate::internal::{Undone, channel, execute};
-use crate::{Members, Result, State};
+use crate::conversation::Conversation;
+use crate::internal::{Undone, channel, execute, heartbeat};
+use crate::{Load, Members, Result, State};
 
 /// How often it is looked who the members are and who is there, should the watch tell nothing.
 const LOOK_PAUSE: Duration = Duration::from_secs(5);
+/// How long a node may take to tell its load.
+const LOAD_WITHIN: Duration = Duration::from_secs(1);
 /// How long the members may take to be read.
 const READ_WITHIN: Duration = Duration::from_secs(5);
 
@@ -163,14 +167,38 @@ impl Neighbours {
     }
 
     /// Has another node do its part of something. Ends it there when dropped.
-    pub async fn execute(&self, (node, incarnation): Seated, work: Bytes) -> std::result::Result<Bytes, Undone> {
-        let gone = || Undone::Failed("it is no member of the cluster any more".to_owned());
-        let (channel, secret, boot) = {
-            let known = self.known.read();
-            let (_, boot) = known.boots.get(&node).filter(|(run, _)| *run == incarnation).ok_or_else(gone)?;
-            let channel = known.channels.get(boot).ok_or_else(gone)?;
-            (channel.clone(), known.secret.clone(), boot.clone())
-        };
+    pub async fn execute(&self, seat: Seated, work: Bytes) -> std::result::Result<Bytes, Undone> {
+        let (channel, secret, boot) = self.reach(seat)?;
         execute(channel, &secret, &boot, work).await
+    }
+
+    /// Begins a conversation with another node.
+    pub async fn converse(&self, seat: Seated) -> std::result::Result<Conversation, Undone> {
+        let (channel, secret, boot) = self.reach(seat)?;
+        Conversation::begin(channel, &secret, &boot).await
+    }
+
+    /// What the other nodes have to do: those that tell it in time.
+    pub async fn loads(&self) -> Vec<(NodeId, Load)> {
+        let seats = self.now().nodes.iter().map(|node| node.seat).collect::<Vec<_>>();
+        let others = seats.into_iter().filter(|(node, _)| *node != self.own);
+        let asked: Vec<_> = others.map(|seat| self.load(seat)).collect();
+        join_all(asked).await.into_iter().flatten().collect()
+    }
+
+    async fn load(&self, seat: Seated) -> Option<(NodeId, Load)> {
+        let (channel, secret, boot) = self.reach(seat).ok()?;
+        let answer = tokio::time::timeout(LOAD_WITHIN, heartbeat(channel, &secret, &boot)).await;
+        let (answered, load) = answer.ok()?.ok()?;
+        (answered == boot).then_some((seat.0, load))
+    }
+
+    /// How a node is called: the channel, the secret, its boot.
+    fn reach(&self, (node, incarnation): Seated) -> std::result::Result<(Channel, String, String), Undone> {
+        let gone = || Undone::Failed("it is no member of the cluster any more".to_owned());
+        let known = self.known.read();
+        let (_, boot) = known.boots.get(&node).filter(|(run, _)| *run == incarnation).ok_or_else(gone)?;
+        let channel = known.channels.get(boot).ok_or_else(gone)?;
+        Ok((channel.clone(), known.secret.clone(), boot.clone()))
     }
 }

@@ -14,6 +14,8 @@ pub struct Load {
     pub connections: u64,
     /// Memory that no file stands behind, in bytes.
     pub memory_bytes: u64,
+    /// Memory that it may use, in bytes; zero if it does not tell.
+    pub memory_budget_bytes: u64,
     /// Whether it takes further clients: not before it serves, and not once it stops.
     pub takes_clients: bool,
     /// What it holds; none before it knows.
@@ -162,7 +164,7 @@ mod tests {
     }
 
     fn load(connections: u64, memory_bytes: u64) -> Load {
-        Load { connections, memory_bytes, takes_clients: true, holding: None }
+        Load { connections, memory_bytes, memory_budget_bytes: 0, takes_clients: true, holding: None }
     }
 
     fn chosen(roster: &mut Roster) -> Option<u32> {

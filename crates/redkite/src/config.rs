@@ -52,6 +52,10 @@ pub struct Config {
     pub num_replicas: u32,
     /// S21.
     pub sync_level: u32,
+    /// S22: the Masters, separated by commas; empty: nobody knows.
+    pub master_address: String,
+    /// S22, S27.
+    pub high_water_level: f64,
     /// S14: who may connect; empty: everybody.
     #[serde(deserialize_with = "networks")]
     pub ip_whitelist: Vec<IpNet>,
@@ -66,6 +70,9 @@ pub struct Config {
     pub http_ip_whitelist: Vec<IpNet>,
     /// A number, or [`kind::AUTO`]; see [`Loaded::node`].
     pub node_id: String,
+    /// What `high_water_level` is a share of.
+    #[serde(rename = "memory_budget")]
+    pub memory_budget_bytes: u64,
     /// Where clients connect.
     pub listen: String,
     /// Where clients elsewhere connect; empty: as `listen` says.

@@ -387,6 +387,7 @@ async fn loads(State(known): State<Known>) -> Response<Body> {
             "load": load.connections,
             "connections": load.connections,
             "memory_bytes": load.memory_bytes,
+            "memory_budget_bytes": load.memory_budget_bytes,
         });
         if let (Some(holding), Some(told)) = (load.holding, told.as_object_mut()) {
             told.insert("fragments".to_owned(), json!(holding.fragments));

@@ -104,7 +104,7 @@ impl Server {
                 // Others are told of its ports before it can serve; until it does, who connects has to wait.
                 let ports = Ports::open(config).await?;
                 let (internal, _) = bind("internal", &membership::internal_address(config)).await?;
-                let load = load(connections.clone(), takes_clients.clone());
+                let load = load(connections.clone(), takes_clients.clone(), config.memory_budget_bytes);
                 let mut membership = Membership::join(config, node, &stores, ports.listen, internal, load).await?;
                 cluster_config::raise_nodes(stores.meta.as_ref(), &key, membership.nodes).await?;
                 let engine = Engine::open(stores, config, membership.seat, Some(membership.peers())).await?;
@@ -228,10 +228,15 @@ impl Server {
 }
 
 /// What a node tells Masters that it has to do.
-fn load(connections: Arc<AtomicU64>, takes_clients: Arc<AtomicBool>) -> impl Fn() -> Load + Send + Sync + 'static {
+fn load(
+    connections: Arc<AtomicU64>,
+    takes_clients: Arc<AtomicBool>,
+    memory_budget_bytes: u64,
+) -> impl Fn() -> Load + Send + Sync + 'static {
     move || Load {
         connections: connections.load(Ordering::Relaxed),
         memory_bytes: telemetry::anonymous_bytes().unwrap_or(0),
+        memory_budget_bytes,
         takes_clients: takes_clients.load(Ordering::Relaxed),
         holding: None,
     }

@@ -51,7 +51,8 @@ impl Process {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let listener = runtime.spawn(TcpListener::bind("127.0.0.1:0")).await.unwrap().unwrap();
         let internal = listener.local_addr().unwrap();
-        let load = || Load { connections: 7, memory_bytes: 1, takes_clients: true, holding: None };
+        let load =
+            || Load { connections: 7, memory_bytes: 1, memory_budget_bytes: 9, takes_clients: true, holding: None };
         let answering = Answering::new(user(), cluster(), load);
         let (handed, clients) = mpsc::channel(8);
         runtime.spawn(serve(listener, answering.clone(), handed, std::future::pending()));

@@ -100,6 +100,18 @@ pub static KEYS: &[Key] = &[
         "Replicas that must hold a write before its flush succeeds; at most num_replicas.",
     ),
     cluster_key(
+        "master_address",
+        Kind::Checked(kind::addresses),
+        "",
+        "Masters that nodes short of memory ask for the loads of the others, as \"master-1:19530,master-2:19530\".",
+    ),
+    cluster_key(
+        "high_water_level",
+        Kind::Share,
+        "0.6",
+        "Share of its memory_budget from which on a node passes inserts on to one that has more memory left.",
+    ),
+    cluster_key(
         "ip_whitelist",
         Kind::Networks,
         "[]",
@@ -129,6 +141,15 @@ pub static KEYS: &[Key] = &[
         "\"auto\"",
         "The number of this node in its cluster; \"auto\" is that at the end of the host's name. For redkite node.",
     ),
+    Key {
+        default: Default::Of(Machine::memory_budget),
+        ..key(
+            "memory_budget",
+            Kind::Size { min: 1 },
+            "",
+            "Memory that high_water_level is a share of. Default: that of the machine or of the control group.",
+        )
+    },
     key("listen", Kind::Address { optional: false }, "127.0.0.1:19530", "Address and port for clients."),
     key(
         "advertise",

@@ -27,6 +27,8 @@ pub enum Kind {
         /// The greatest.
         max: i64,
     },
+    /// A number from 0 to 1.
+    Share,
     /// Bytes: a number, or one with the unit K, M, G or T (powers of 1024).
     Size {
         /// The least, in bytes.
@@ -69,7 +71,7 @@ impl Kind {
     pub fn read_text(&self, text: &str) -> Value {
         let parsed = toml_value(text);
         match (self, parsed) {
-            (Kind::Bool | Kind::Integer { .. } | Kind::Node, Some(value)) => value,
+            (Kind::Bool | Kind::Integer { .. } | Kind::Share | Kind::Node, Some(value)) => value,
             (Kind::Endpoints | Kind::Networks, Some(value @ Value::Array(_))) => value,
             (Kind::Endpoints | Kind::Networks, _) => {
                 let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
@@ -86,6 +88,8 @@ impl Kind {
         let plain = match (self, &value) {
             (Kind::Bool, Value::Boolean(_)) => value.clone(),
             (Kind::Integer { min, max }, Value::Integer(number)) if (min..=max).contains(&number) => value.clone(),
+            (Kind::Share, Value::Float(share)) if (0.0..=1.0).contains(share) => value.clone(),
+            (Kind::Share, Value::Integer(share @ 0..=1)) => Value::Float(*share as f64),
             (Kind::Size { min }, _) => {
                 let bytes = size_bytes(&value).filter(|bytes| bytes >= min).ok_or_else(wanted)?;
                 Value::Integer(i64::try_from(bytes).map_err(|_| wanted())?)
@@ -118,6 +122,7 @@ impl Kind {
         match self {
             Kind::Bool => "want true or false".to_owned(),
             Kind::Integer { min, max } => format!("want a whole number from {min} to {max}"),
+            Kind::Share => "want a number from 0 to 1 such as 0.6".to_owned(),
             Kind::Size { min: 0 | 1 } => "want a size such as \"16M\", \"2G\" or a number of bytes".to_owned(),
             Kind::Size { min } => format!("want a size such as \"16M\" or \"2G\", at least {}", size_text(*min)),
             Kind::Duration => "want a time span with its unit such as \"30s\", \"5m\" or \"1h\"".to_owned(),
@@ -226,6 +231,14 @@ pub fn log_filter(text: &str) -> Result<(), String> {
         Some(word) => Err(format!("{WANTED}: {word:?} is none of off, error, warn, info, debug and trace")),
         None => Ok(()),
     }
+}
+
+/// The rule of `master_address`.
+pub fn addresses(text: &str) -> Result<(), String> {
+    if text.is_empty() || text.split(',').all(|address| is_address(address.trim())) {
+        return Ok(());
+    }
+    Err("want addresses with ports such as \"master-1:19530,master-2:19530\", or \"\" for none".to_owned())
 }
 
 /// The rule of `data_dir`.

@@ -40,6 +40,11 @@ impl Machine {
         digits.parse().ok().map(NodeId)
     }
 
+    /// The default of `memory_budget`, in whole MiB.
+    pub fn memory_budget(&self) -> String {
+        size_text((self.memory_bytes >> 20).max(1) << 20)
+    }
+
     /// The default of `session.memory_hard`, in whole MiB.
     pub fn session_memory_hard(&self) -> String {
         let bytes = (self.memory_bytes / SESSION_MEMORY_SHARE).min(SESSION_MEMORY_HARD_MAX);
@@ -112,6 +117,13 @@ mod tests {
         check(3 << 30, "768M");
         check((1 << 30) + 12_345, "256M");
         check(0, "1M");
+    }
+
+    #[test]
+    fn the_budget_is_all_the_memory_there_is() {
+        for (memory_bytes, want) in [(64 << 30, "64G"), ((3 << 20) + 1, "3M"), (0, "1M")] {
+            assert_eq!(Machine { memory_bytes, host: String::new() }.memory_budget(), want);
+        }
     }
 
     #[test]

@@ -40,6 +40,8 @@ fn the_defaults_are_those_of_the_design() {
     assert!(!config.auto_flush);
     assert_eq!((config.flush_interval_ms, config.flush_limit_bytes), (1000, 16 << 20));
     assert_eq!((config.num_nodes, config.num_replicas, config.sync_level), (1, 0, 0));
+    assert_eq!((config.high_water_level, config.master_address.as_str()), (0.6, ""));
+    assert_eq!(config.memory_budget_bytes, MACHINE.memory_bytes);
     assert_eq!((config.listen.as_str(), config.http.as_str()), ("127.0.0.1:19530", "127.0.0.1:9091"));
     assert_eq!((config.user.as_str(), config.cluster_id.as_str()), ("default", "standalone"));
     assert_eq!(config.session.memory_soft_bytes, 256 << 20);
@@ -219,7 +221,7 @@ fn the_clusters_configuration_has_the_names_of_the_design() {
     let stored = with_set(&["flush_limitation=8M", "flush_interval=1234", "log=debug"]).settings.of_cluster();
     let want = serde_json::json!({
         "format": 1, "auto_flush": false, "flush_interval": 1234, "flush_limitition": "8M",
-        "num_nodes": 1, "num_replicas": 0, "sync_level": 0, "ip_whitelist": [],
+        "num_nodes": 1, "num_replicas": 0, "sync_level": 0, "master_address": "", "high_water_level": 0.6, "ip_whitelist": [],
         "master_heart_beat_interval": 1000, "time_out_on_heart_beat": 3,
     });
     assert_eq!(stored, want);
@@ -302,6 +304,7 @@ fn keys_of_the_cluster_can_be_changed_and_others_cannot() {
     for (changes, want) in [
         (&["num_replicas=1"][..], "want at most num_nodes - 1"),
         (&["listen=127.0.0.1:1"], "listen is not the cluster's but each process's own"),
+        (&["memory_budget=1G"], "memory_budget is not the cluster's but each process's own"),
         (&["auto_flsh=true"], "did you mean auto_flush?"),
         (&["auto_flush"], "want key=value"),
         (&["auto_flush=maybe"], "(from redkite config set)"),
@@ -309,6 +312,28 @@ fn keys_of_the_cluster_can_be_changed_and_others_cannot() {
         let said = change(changes).unwrap_err();
         assert!(said.contains(want), "{changes:?}: {said}");
     }
+}
+
+#[test]
+fn the_high_water_level_is_a_share_and_masters_are_addresses() {
+    for (value, want) in [("0", 0.0), ("1", 1.0), ("0.75", 0.75), ("1e-3", 0.001)] {
+        assert_eq!(with_set(&[&format!("high_water_level={value}")]).config.high_water_level, want);
+    }
+    for value in ["-0.1", "1.1", "60", "60%", "nan", "", "true"] {
+        let said = refusal(&sources(&[], &[&format!("high_water_level={value}")]));
+        assert!(said.contains("high_water_level = ") && said.contains("want a number from 0 to 1"), "{said}");
+    }
+    for value in ["", "master:19530", "master-1:19530, [::1]:19531"] {
+        assert_eq!(with_set(&[&format!("master_address={value}")]).config.master_address, value);
+    }
+    for value in ["master", "master:19530,", "http://master:19530"] {
+        let said = refusal(&sources(&[], &[&format!("master_address={value}")]));
+        assert!(said.contains("want addresses with ports"), "{said}");
+    }
+    // Both are the cluster's.
+    let changed = load(&node(&NODE)).unwrap().changed(&["high_water_level=0.8".into(), "master_address=m:1".into()]);
+    let stored = changed.unwrap().settings.of_cluster();
+    assert_eq!((&stored["high_water_level"], &stored["master_address"]), (&0.8.into(), &"m:1".into()));
 }
 
 #[test]

@@ -37,7 +37,7 @@ fn s34_the_clusters_configuration_is_stored_and_kept_up_to_date() {
     let want = |auto_flush: bool, limit: &str| {
         json!({
             "format": 1, "auto_flush": auto_flush, "flush_interval": 1000, "flush_limitition": limit,
-            "num_nodes": 1, "num_replicas": 0, "sync_level": 0, "ip_whitelist": [],
+            "num_nodes": 1, "num_replicas": 0, "sync_level": 0, "master_address": "", "high_water_level": 0.6, "ip_whitelist": [],
         "master_heart_beat_interval": 1000, "time_out_on_heart_beat": 3,
         })
     };
