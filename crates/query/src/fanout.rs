@@ -198,13 +198,19 @@ impl Fanout {
         avoided
     }
 
-    /// The other nodes that may hold a fragment, those that shall first, those that are better not asked now last.
+    /// The nodes that may hold a fragment that is about to be published, but for the one that has it already: those that shall
+    /// first, those that are better not asked now last.
     pub(crate) fn candidates(&self, fragment: &Fragment) -> Vec<Peer> {
+        // Rows may have been forwarded, and then another node has them. Of a fragment that is there already only the delete log
+        // is new, and that is this node's.
+        let rows_of = fragment.anchor().ok().filter(|_| fragment.files.len() > 1).map(|anchor| &anchor.entry);
+        let of_cluster = rows_of.filter(|entry| entry.cluster == self.cluster.as_str());
+        let has_it = of_cluster.map_or(self.own, |entry| NodeId(entry.node));
         let layout = self.peers.layout();
         let avoided = self.avoided(&layout);
         let ranked = layout.ranked(&self.cluster).holders(fragment);
         let (last, first): (Vec<_>, Vec<_>) = ranked.into_iter().partition(|node| avoided.contains(node));
-        let others = first.into_iter().chain(last).filter(|node| *node != self.own);
+        let others = first.into_iter().chain(last).filter(|node| *node != has_it);
         others.filter_map(|node| layout.peer(node)).collect()
     }
 
