@@ -7,7 +7,7 @@ use arrow_array::{Array, RecordBatch};
 use redkite_expr::Predicate;
 use redkite_table::entry::{CollectionRecord, FileEntry};
 use redkite_table::{Fragment, IdGuard};
-use redkite_types::{CollectionId, Keys};
+use redkite_types::{CollectionId, Keys, NodeId};
 use xxhash_rust::xxh3::Xxh3;
 
 /// What one operation does.
@@ -33,6 +33,23 @@ pub enum OpKind {
     },
     /// Rows of earlier operations that were uploaded to keep the block small.
     Uploaded(UploadedFragment),
+    /// An operation whose rows another node holds.
+    Forwarded(ForwardedOp),
+}
+
+/// What is left here of an operation whose rows another node holds.
+#[derive(Debug, Clone)]
+pub struct ForwardedOp {
+    /// That node.
+    pub node: NodeId,
+    /// Keys of the rows it removes, of whatever is older.
+    pub removes: Option<Keys>,
+    /// Rows it adds.
+    pub rows: u64,
+    /// Bytes it held in memory here.
+    pub bytes: u64,
+    /// Its part of the block's digest.
+    pub digest: u128,
 }
 
 /// A fragment that lies in the object store and is not committed.
@@ -59,18 +76,30 @@ pub struct BlockOp {
     pub kind: OpKind,
 }
 
+fn keys_bytes(keys: &Keys) -> u64 {
+    match keys {
+        Keys::Int(keys) => keys.len() as u64 * 8,
+        Keys::Text(keys) => keys.iter().map(|key| key.len() as u64 + 24).sum(),
+    }
+}
+
 impl BlockOp {
     /// Bytes it holds in memory.
     pub(crate) fn bytes(&self) -> u64 {
-        let keys_bytes = |keys: &Keys| match keys {
-            Keys::Int(keys) => keys.len() as u64 * 8,
-            Keys::Text(keys) => keys.iter().map(|key| key.len() as u64 + 24).sum(),
-        };
         match &self.kind {
             OpKind::Insert(batch) | OpKind::Upsert(batch) => batch.get_array_memory_size() as u64,
             OpKind::Replace { keys, batch } => batch.get_array_memory_size() as u64 + keys_bytes(keys),
             OpKind::Delete { predicate, text } => text.len() as u64 + predicate.candidate_keys().map_or(0, keys_bytes),
             OpKind::Uploaded(_) => 0,
+            OpKind::Forwarded(forwarded) => forwarded.removes.as_ref().map_or(0, keys_bytes),
+        }
+    }
+
+    /// Bytes of what the client asked for.
+    pub(crate) fn asked_bytes(&self) -> u64 {
+        match &self.kind {
+            OpKind::Forwarded(forwarded) => forwarded.bytes,
+            _ => self.bytes(),
         }
     }
 
@@ -80,7 +109,23 @@ impl BlockOp {
             OpKind::Insert(batch) | OpKind::Upsert(batch) | OpKind::Replace { batch, .. } => batch.num_rows() as u64,
             OpKind::Delete { .. } => 0,
             OpKind::Uploaded(uploaded) => uploaded.fragment.rows(),
+            OpKind::Forwarded(forwarded) => forwarded.rows,
         }
+    }
+
+    /// Whether it may remove rows.
+    pub(crate) fn removes(&self) -> bool {
+        match &self.kind {
+            OpKind::Insert(_) | OpKind::Uploaded(_) => false,
+            OpKind::Forwarded(forwarded) => forwarded.removes.is_some(),
+            OpKind::Upsert(_) | OpKind::Replace { .. } | OpKind::Delete { .. } => true,
+        }
+    }
+
+    /// The operation that stands for this one while `node` holds its rows.
+    pub(crate) fn forwarded(&self, node: NodeId, removes: Option<Keys>) -> Self {
+        let (rows, bytes, digest) = (self.rows(), self.bytes(), digest_of(self).unwrap_or_default());
+        Self { kind: OpKind::Forwarded(ForwardedOp { node, removes, rows, bytes, digest }), ..self.clone() }
     }
 }
 
@@ -92,6 +137,8 @@ pub struct Block {
     /// Rows to be added per collection, and operations that delete: kept up to date, as they are told after each operation.
     rows: HashMap<CollectionId, u64>,
     deletes: u64,
+    /// Operations whose rows another node holds.
+    forwarded: u64,
     /// What the client asked for, whatever became of it since; per collection, as one may be discarded.
     asked: BTreeMap<CollectionId, Asked>,
     /// How many of `ops` are in the digests of `asked`.
@@ -102,6 +149,7 @@ pub struct Block {
 #[derive(Clone, Default)]
 struct Asked {
     ops: u64,
+    bytes: u64,
     digest: Xxh3,
 }
 
@@ -114,18 +162,24 @@ impl std::fmt::Debug for Block {
 impl Block {
     /// Adds an operation at the end.
     pub fn push(&mut self, op: BlockOp) {
-        self.asked.entry(op.collection).or_default().ops += 1;
+        let asked = self.asked.entry(op.collection).or_default();
+        asked.ops += 1;
+        asked.bytes += op.asked_bytes();
         self.count(&op);
         self.ops.push(op);
     }
 
-    /// Takes back the operation added last, which must be in no digest yet.
+    /// Takes back the operation added last, which must be in no digest yet unless it is the only one.
     pub fn pop(&mut self) {
-        if self.digested < self.ops.len()
+        if self.acknowledged() == 1 {
+            // Whatever has become of it: it may have been uploaded.
+            *self = Self::default();
+        } else if self.digested < self.ops.len()
             && let Some(op) = self.ops.pop()
         {
             if let Some(asked) = self.asked.get_mut(&op.collection) {
                 asked.ops -= 1;
+                asked.bytes = asked.bytes.saturating_sub(op.asked_bytes());
             }
             self.asked.retain(|_, asked| asked.ops > 0);
             self.recount();
@@ -135,11 +189,12 @@ impl Block {
     fn count(&mut self, op: &BlockOp) {
         self.bytes += op.bytes();
         *self.rows.entry(op.collection).or_default() += op.rows();
-        self.deletes += u64::from(!matches!(op.kind, OpKind::Insert(_) | OpKind::Uploaded(_)));
+        self.deletes += u64::from(op.removes());
+        self.forwarded += u64::from(matches!(op.kind, OpKind::Forwarded(_)));
     }
 
     fn recount(&mut self) {
-        (self.bytes, self.deletes) = (0, 0);
+        (self.bytes, self.deletes, self.forwarded) = (0, 0, 0);
         self.rows.clear();
         let ops = std::mem::take(&mut self.ops);
         ops.iter().for_each(|op| self.count(op));
@@ -159,6 +214,21 @@ impl Block {
     /// Operations acknowledged to the client.
     pub fn acknowledged(&self) -> u64 {
         self.asked.values().map(|asked| asked.ops).sum()
+    }
+
+    /// Bytes of the operations acknowledged to the client, wherever they are now.
+    pub(crate) fn asked_bytes(&self) -> u64 {
+        self.asked.values().map(|asked| asked.bytes).sum()
+    }
+
+    /// Whether the client has asked for something in that collection.
+    pub(crate) fn asks_of(&self, collection: CollectionId) -> bool {
+        self.asked.contains_key(&collection)
+    }
+
+    /// Whether another node holds rows of it.
+    pub(crate) fn is_forwarded(&self) -> bool {
+        self.forwarded > 0
     }
 
     /// Bytes held in memory.
@@ -194,7 +264,9 @@ impl Block {
 
     fn absorb_digest(&mut self) {
         for op in &self.ops[self.digested..] {
-            digest_op(&mut self.asked.entry(op.collection).or_default().digest, op);
+            if let Some(digest) = digest_of(op) {
+                self.asked.entry(op.collection).or_default().digest.update(&digest.to_le_bytes());
+            }
         }
         self.digested = self.ops.len();
     }
@@ -216,21 +288,25 @@ impl Block {
 /// What tells an upsert from other operations in a digest.
 const UPSERT: u8 = 2;
 
-fn digest_op(digest: &mut Xxh3, op: &BlockOp) {
+/// What an operation contributes to the digest; nothing, if those did that it stands for.
+fn digest_of(op: &BlockOp) -> Option<u128> {
+    let mut digest = Xxh3::new();
     match &op.kind {
-        OpKind::Insert(batch) => digest_batch(digest, 1, batch, &op.record),
-        OpKind::Upsert(batch) => digest_batch(digest, UPSERT, batch, &op.record),
+        OpKind::Insert(batch) => digest_batch(&mut digest, 1, batch, &op.record),
+        OpKind::Upsert(batch) => digest_batch(&mut digest, UPSERT, batch, &op.record),
         OpKind::Replace { keys, batch } => {
             digest.update(format!("{keys:?}").as_bytes());
-            digest_batch(digest, 4, batch, &op.record);
+            digest_batch(&mut digest, 4, batch, &op.record);
         }
         OpKind::Delete { text, .. } => {
             digest.update(&[3]);
             digest.update(&(text.len() as u64).to_le_bytes());
             digest.update(text.as_bytes());
         }
-        OpKind::Uploaded(_) => {}
+        OpKind::Uploaded(_) => return None,
+        OpKind::Forwarded(forwarded) => return Some(forwarded.digest),
     }
+    Some(digest.digest128())
 }
 
 fn digest_batch(digest: &mut Xxh3, tag: u8, batch: &RecordBatch, record: &CollectionRecord) {

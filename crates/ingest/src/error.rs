@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use redkite_types::{CommitId, ErrorKind};
+use redkite_types::{CommitId, ErrorKind, NodeId};
 
 /// A failure of a write or a flush.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +47,32 @@ pub enum Error {
          insert them again and flush sooner"
     )]
     UploadsCollected,
+    /// The node that held rows of the block is gone, and they with it.
+    #[error(
+        "node {node}, to which rows of this client were forwarded for want of memory here, is gone with them ({reason}): \
+         none of its {ops} unflushed operations ({rows} rows) can be published; insert them again and flush"
+    )]
+    ForwardedLost {
+        /// The node.
+        node: NodeId,
+        /// What was heard of it.
+        reason: String,
+        /// Operations of the block.
+        ops: u64,
+        /// Rows of the block.
+        rows: u64,
+    },
+    /// The node that holds rows of the block cannot store them for the moment.
+    #[error(
+        "node {node}, to which rows of this client were forwarded, could not store them: {reason}; \
+         what was buffered stays, flush again"
+    )]
+    NotStored {
+        /// The node.
+        node: NodeId,
+        /// Why.
+        reason: String,
+    },
     /// The block can never be published as it is.
     #[error("{cause}; nothing was published, the unflushed operations were discarded")]
     Discarded {
@@ -109,7 +135,8 @@ impl Error {
             Error::SessionLost { .. } | Error::BlockOpsMismatch { .. } => ErrorKind::Conflict,
             Error::CollectionDropped { .. } => ErrorKind::NotFound,
             Error::FlushNameReused { .. } | Error::FlushNameTooLong { .. } => ErrorKind::Invalid,
-            Error::UploadsCollected => ErrorKind::Conflict,
+            Error::UploadsCollected | Error::ForwardedLost { .. } => ErrorKind::Conflict,
+            Error::NotStored { .. } => ErrorKind::Unavailable,
             Error::Discarded { cause } => cause.kind(),
             Error::FlushNotCommitted => ErrorKind::Conflict,
             Error::OutcomeUnknown { .. } => ErrorKind::Unknown,

@@ -31,6 +31,7 @@ use crate::fence::{self, Fence};
 use crate::stage::{Staged, stage};
 use crate::{Error, Result, cpu};
 use removals::Finder;
+pub(crate) use upload::origin;
 pub use upload::upload_early;
 use upload::{Uploaded, upload};
 
@@ -69,9 +70,9 @@ pub enum Failure {
 impl<E: Into<Error>> From<E> for Failure {
     fn from(error: E) -> Self {
         match error.into() {
-            error @ (Error::Table(redkite_table::Error::LimitReached { .. }) | Error::UploadsCollected) => {
-                Failure::Discard(error)
-            }
+            error @ (Error::Table(redkite_table::Error::LimitReached { .. })
+            | Error::UploadsCollected
+            | Error::ForwardedLost { .. }) => Failure::Discard(error),
             error => Failure::Keep(error),
         }
     }
@@ -122,7 +123,7 @@ pub async fn flush(
 
 /// Waits a little where merging is behind, so that it can catch up.
 async fn slow_down(database: &Database, parts: &[Part]) {
-    let adding = parts.iter().filter(|part| part.staged.rows() > 0);
+    let adding = parts.iter().filter(|part| part.staged.rows() > 0 || !part.staged.uploaded.is_empty());
     let pause = adding.map(|part| database.slowdowns.of(part.staged.collection)).max().unwrap_or_default();
     if !pause.is_zero() {
         metrics::counter!("redkite_flush_slowdowns_total").increment(1);
@@ -198,7 +199,7 @@ fn redo_below(floor: Revision, parts: &mut [Part]) -> Result<()> {
 }
 
 /// What a dropped collection was called; its id if that is not known any more.
-async fn dropped_name(database: &Database, id: CollectionId) -> String {
+pub(crate) async fn dropped_name(database: &Database, id: CollectionId) -> String {
     let key = database.keys.collection_tombstone(id);
     let stored = database.meta.get(&key).await.ok().flatten();
     let tombstone = stored.and_then(|kv| entry::parse::<CollectionTombstone>(&key, &kv.value).ok());

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
@@ -11,6 +11,7 @@ use redkite_table::Database;
 use redkite_types::CollectionId;
 
 use crate::fence::{Fence, Fences, Footing};
+use crate::forward::Outlets;
 use crate::group::Groups;
 use crate::identity::{Identities, Identity};
 use crate::names::{NamesInFlight, check_length};
@@ -36,6 +37,7 @@ pub struct Ingest {
     groups: Arc<Groups>,
     fences: Fences,
     buffered: Arc<AtomicU64>,
+    outlets: OnceLock<Arc<dyn Outlets>>,
 }
 
 #[derive(Debug)]
@@ -80,6 +82,7 @@ impl Ingest {
             groups: Arc::default(),
             fences,
             buffered: Arc::default(),
+            outlets: OnceLock::new(),
         });
         ingest.clone().sweep_idle();
         ingest
@@ -100,6 +103,21 @@ impl Ingest {
         let mut options = self.options.write();
         *options =
             Arc::new(IngestOptions { auto_flush, flush_interval, flush_limit_bytes, ..IngestOptions::clone(&options) });
+    }
+
+    /// From now on rows go elsewhere where this node is short of memory. To be called once.
+    pub fn forward_by(&self, outlets: Arc<dyn Outlets>) {
+        // A second one would be a defect; the first one stays.
+        _ = self.outlets.set(outlets);
+    }
+
+    pub(crate) fn outlets(&self) -> Option<&Arc<dyn Outlets>> {
+        self.outlets.get()
+    }
+
+    /// A share of the node's buffered bytes, of nothing yet.
+    pub(crate) fn share_of_memory(&self) -> Buffered {
+        Buffered::of_nothing(self.buffered.clone())
     }
 
     pub(crate) fn names(&self) -> &Arc<NamesInFlight> {

@@ -4,6 +4,7 @@
 //! - [`stage`]: replays a block's operations into rows to insert and rows to delete. Pure.
 //! - [`flush`]: uploads, finds the rows to delete, commits; retries what may be retried.
 //! - `group`: automatic blocks that are published together.
+//! - [`forward`]: rows that another node holds until they are flushed, as this one is short of memory.
 //! - `fence`: what keeps a client that has gone to another node from being overtaken by its own past.
 //! - [`session`]: one client; [`Ingest`]: all clients of a node, their connections and what they lost.
 //!
@@ -15,6 +16,7 @@ mod cpu;
 mod error;
 mod fence;
 pub mod flush;
+pub mod forward;
 mod group;
 mod identity;
 mod ingest;

@@ -6,6 +6,7 @@
 //! gone.
 
 mod auto_flush;
+mod forwarding;
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
@@ -24,6 +25,7 @@ use tokio::time::Instant;
 use crate::block::{Block, BlockOp};
 use crate::fence::{Fence, Footing};
 use crate::flush::{Failure, flush, named_before, upload_early};
+use crate::forward::Forwarding;
 use crate::matching::count_matching;
 use crate::names::check_length;
 use crate::{ClientId, Error, Ingest, Result};
@@ -59,6 +61,8 @@ pub(crate) struct Arrival {
 struct State {
     block: Block,
     buffered: Buffered,
+    /// What another node holds of the block.
+    forwarding: Option<Forwarding>,
     /// A commit whose outcome is to be settled before anything else: its block is still in `block`, unless the flush was
     /// an automatic one.
     unsettled: Option<Unsettled>,
@@ -112,7 +116,22 @@ impl Buffered {
         }
     }
 
-    fn set(&mut self, bytes: u64) {
+    pub(crate) fn of_nothing(total: Arc<AtomicU64>) -> Self {
+        Self { total, bytes: 0 }
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Takes `bytes` more, unless all shares together would exceed the limit.
+    pub(crate) fn grow(&mut self, limit: u64, bytes: u64) -> Result<()> {
+        let mut more = Self::within(limit, self.total.clone(), bytes)?;
+        self.bytes += std::mem::take(&mut more.bytes);
+        Ok(())
+    }
+
+    pub(crate) fn set(&mut self, bytes: u64) {
         self.total.fetch_add(bytes, Ordering::Relaxed);
         self.total.fetch_sub(self.bytes, Ordering::Relaxed);
         self.bytes = bytes;
@@ -160,10 +179,10 @@ impl Session {
         total: Arc<AtomicU64>,
         predecessor: Option<Arc<Session>>,
     ) -> Self {
-        let buffered = Buffered { total, bytes: 0 };
         let state = State {
             block: Block::default(),
-            buffered,
+            buffered: Buffered::of_nothing(total),
+            forwarding: None,
             unsettled: None,
             counted: 0,
             policy: Policy::default(),
@@ -262,6 +281,7 @@ impl Session {
         let mut state = self.state.lock().await;
         state.block = Block::default();
         state.policy = Policy::default();
+        state.forwarding = None;
         state.buffered.set(0);
         if let Some(Unsettled { id, .. }) = state.unsettled {
             let settled = database.committer.settle(&id).await;
@@ -346,11 +366,13 @@ impl Turn {
         &self.state.block
     }
 
-    /// Rows that a delete by `predicate` takes with it, by what is in `collection` and in the block now.
-    pub async fn count_matching(&self, collection: &Arc<Collection>, predicate: &Arc<Predicate>) -> Result<u64> {
+    /// Rows that a delete by `predicate` takes with it, by what is in `collection` and in the block now; and the turn again.
+    pub async fn count_matching(self, collection: &Arc<Collection>, predicate: &Arc<Predicate>) -> Result<(Self, u64)> {
         let id = collection.record()?.id;
-        let ops = self.state.block.ops().iter().filter(|op| op.collection == id).cloned().collect();
-        count_matching(self.ingest.database(), collection, ops, predicate).await
+        let turn = self.with_rows_stored(id).await?;
+        let ops = turn.state.block.ops().iter().filter(|op| op.collection == id).cloned().collect();
+        let count = count_matching(turn.ingest.database(), collection, ops, predicate).await?;
+        Ok((turn, count))
     }
 
     /// Takes up the client, before anything of it is accepted.
@@ -408,15 +430,24 @@ impl Turn {
     }
 
     fn shrunk(&mut self) {
+        self.forget_runs();
         self.relax_policy();
         self.changed();
     }
 
     /// Adds an operation, and flushes where automatic flushing asks for it. The operation is in the session when this
     /// succeeds and is not when it fails.
-    pub async fn submit(mut self, op: BlockOp) -> Result<WriteReport> {
+    pub async fn submit(self, op: BlockOp) -> Result<WriteReport> {
+        match self.may_forward() {
+            // To its end even if the client gives up: another node may have taken the rows by then.
+            true => in_background(self.submit_here(op)).await,
+            false => self.submit_here(op).await,
+        }
+    }
+
+    async fn submit_here(mut self, op: BlockOp) -> Result<WriteReport> {
         let policy = Policy::of(&op.record, &self.ingest.options());
-        self.make_room(&op).await?;
+        let op = self.place(op, policy).await?;
         self.state.block.push(op);
         self.state.policy.join(policy);
         self.changed();
@@ -433,7 +464,7 @@ impl Turn {
             return Ok(WriteReport { revision: Some(flushed.revision) });
         }
         if self.state.policy.is_on() {
-            if self.state.block.bytes() > self.ingest.options().flush_limit_bytes {
+            if self.state.block.asked_bytes() > self.ingest.options().flush_limit_bytes {
                 tokio::spawn(async move { self.flush_automatically("flush_limitition").await });
             } else {
                 self.arm_timer(Instant::now());
@@ -462,16 +493,28 @@ impl Turn {
         let database = self.ingest.database().clone();
         let collections: HashSet<CollectionId> = self.state.block.ops().iter().map(|op| op.collection).collect();
         for id in collections {
-            let catalog = database.newest();
-            // Dropped meanwhile, or not known here yet: the flush will tell.
-            let Ok(Some(collection)) = catalog.collection_by_id(id).map(|found| found.cloned()) else { continue };
-            let ops: Vec<BlockOp> = self.state.block.ops().iter().filter(|op| op.collection == id).cloned().collect();
-            match upload_early(&database, &collection, &ops).await {
-                Ok(replacement) => self.state.block.replace(id, replacement),
-                Err(error) => tracing::warn!(%error, "rows could not be uploaded early and stay in memory"),
+            // Rows that another node holds take no memory here.
+            if !self.state.forwarding.as_ref().is_some_and(|forwarding| forwarding.runs.contains_key(&id)) {
+                self.upload_early_of(&database, id).await;
             }
         }
         self.changed();
+    }
+
+    /// Uploads what the block holds of one collection; false if that stays in memory.
+    async fn upload_early_of(&mut self, database: &Arc<Database>, id: CollectionId) -> bool {
+        let catalog = database.newest();
+        // Dropped meanwhile, or not known here yet: the flush will tell.
+        let Ok(Some(collection)) = catalog.collection_by_id(id).map(|found| found.cloned()) else { return false };
+        let ops: Vec<BlockOp> = self.state.block.ops().iter().filter(|op| op.collection == id).cloned().collect();
+        match upload_early(database, &collection, &ops).await {
+            Ok(replacement) => self.state.block.replace(id, replacement),
+            Err(error) => {
+                tracing::warn!(%error, "rows could not be uploaded early and stay in memory");
+                return false;
+            }
+        }
+        true
     }
 
     /// Drops the operations of a collection that the client itself has dropped.
@@ -557,9 +600,14 @@ impl Turn {
         }
         let ops = self.state.block.acknowledged();
         let started = Instant::now();
-        let result = match how {
-            How::Alone(named) => flush(&database, &self.state.block, self.state.fence.as_slice(), named).await,
-            How::Together => self.ingest.groups().flush(&database, &self.state.block, self.state.fence.clone()).await,
+        let result = match (self.store_all().await, how) {
+            (Err(failure), _) => Err(failure),
+            (Ok(()), How::Alone(named)) => {
+                flush(&database, &self.state.block, self.state.fence.as_slice(), named).await
+            }
+            (Ok(()), How::Together) => {
+                self.ingest.groups().flush(&database, &self.state.block, self.state.fence.clone()).await
+            }
         };
         if result.is_err() {
             metrics::counter!("redkite_flush_failures_total").increment(1);
@@ -600,6 +648,7 @@ impl Turn {
     fn emptied(&mut self) {
         self.state.block = Block::default();
         self.state.policy = Policy::default();
+        self.state.forwarding = None;
         self.changed();
     }
 
@@ -616,8 +665,8 @@ impl Turn {
 }
 
 /// Runs to the end even if the caller goes away.
-async fn in_background(work: impl Future<Output = Result<Flushed>> + Send + 'static) -> Result<Flushed> {
+async fn in_background<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
     tokio::spawn(work)
         .await
-        .unwrap_or_else(|error| Err(Error::Internal { detail: format!("a flush was cut off: {error}") }))
+        .unwrap_or_else(|error| Err(Error::Internal { detail: format!("a write or flush was cut off: {error}") }))
 }

@@ -162,6 +162,10 @@ impl Staging {
                 None => self.remove_matching(predicate)?,
             },
             OpKind::Uploaded(uploaded) => self.uploaded.push((uploaded.clone(), Removals::default())),
+            // Its rows have to be stored first.
+            OpKind::Forwarded(_) => {
+                return Err(Error::Internal { detail: "a block is replayed whose rows another node holds".into() });
+            }
         }
         Ok(())
     }

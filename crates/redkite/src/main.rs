@@ -23,6 +23,7 @@ mod demo;
 mod engine;
 mod failpoints;
 mod fanout;
+mod forwarding;
 mod http;
 mod limits;
 mod master;

@@ -8,6 +8,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use redkite_cluster::internal::{self, Answering, Network};
 use redkite_cluster::{Holding, Joining, Load, Neighbours, State, change, join};
+use redkite_ingest::Ingest;
+use redkite_ingest::forward::Guests;
 use redkite_meta::MetaStore;
 use redkite_meta::keys::UserKeys;
 use redkite_query::{Holder, Holdings, Standing};
@@ -21,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::engine::{Seat, Stores};
 use crate::fanout::{Answers, Others};
+use crate::forwarding::{Host, Relief};
 
 /// Most connections that Masters have handed over and that are not served yet; further ones wait.
 const HANDED_OVER_MAX: usize = 1_024;
@@ -151,6 +154,14 @@ impl Membership {
     /// What the node holds; none before it does.
     pub fn holdings(&self) -> Option<Arc<Holdings>> {
         self.holdings.get().cloned()
+    }
+
+    /// From now on rows of this node's clients go to the others where it is short of memory, and theirs come here.
+    pub fn share_memory(&self, config: &Config, ingest: &Arc<Ingest>) -> Arc<Relief> {
+        let relief = Arc::new(Relief::new(config, self.seat.node, self.own.neighbours.clone()));
+        ingest.forward_by(relief.clone());
+        self.answering.converse_by(Arc::new(Host(Guests::new(ingest.clone()))));
+        relief
     }
 
     /// The clients' connections that Masters hand over, to whoever asks first.

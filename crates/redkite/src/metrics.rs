@@ -27,7 +27,10 @@ pub fn start() -> Result<PrometheusHandle> {
     metrics::describe_gauge!("redkite_build_info", "Always 1; the version is the label.");
     metrics::describe_gauge!("redkite_start_seconds", "From the start of the process until it served.");
     metrics::describe_gauge!("redkite_sessions", "Clients that have written something and are connected.");
-    metrics::describe_gauge!("redkite_session_buffered_bytes", "Unflushed data of all clients.");
+    metrics::describe_gauge!(
+        "redkite_session_buffered_bytes",
+        "Unflushed data of all clients, and of those of other nodes as far as it is held here."
+    );
     metrics::describe_gauge!("redkite_fragments", "Fragments of all collections.");
     metrics::describe_gauge!("redkite_fragments_unmerged", "Fragments that a merge could still take.");
     metrics::describe_gauge!("redkite_bytes", "Bytes of data files: live, retained for readers of the past, garbage.");
@@ -51,6 +54,23 @@ pub fn start() -> Result<PrometheusHandle> {
     metrics::describe_counter!(
         "redkite_subrequests_served_total",
         "Parts of requests that other nodes asked for here."
+    );
+    metrics::describe_counter!(
+        "redkite_loads_asked_total",
+        "Times that the loads of the other nodes were asked for, as memory was short here: of a Master or of themselves."
+    );
+    metrics::describe_counter!("redkite_forwarded_out_rows_total", "Rows of this node's clients that others took.");
+    metrics::describe_counter!("redkite_forwarded_out_blocks_total", "Blocks of this node's clients they were in.");
+    metrics::describe_counter!("redkite_forwarded_in_rows_total", "Rows of other nodes' clients taken here.");
+    metrics::describe_counter!("redkite_forwarded_in_blocks_total", "Blocks of other nodes' clients they were in.");
+    metrics::describe_counter!("redkite_forwarded_in_refused_total", "Inserts there was no room for here.");
+    metrics::describe_counter!(
+        "redkite_forward_refusals_total",
+        "Inserts that stayed here as the other node had no room or was gone."
+    );
+    metrics::describe_counter!(
+        "redkite_forward_losses_total",
+        "Blocks that were lost with a node that held rows of them."
     );
     metrics::describe_histogram!("redkite_flush_seconds", "From the start of a flush to its commit.");
     gauge!("redkite_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);

@@ -172,6 +172,7 @@ impl Server {
         listener.accept = Arc::new(to_clients.clone());
         let following = self.membership.as_ref().map(|membership| {
             let others = membership.peers();
+            let relief = membership.share_memory(&self.loaded.config, &ingest);
             let (meta, loaded, ingest) = (self.engine.meta.clone(), self.loaded.clone(), ingest.clone());
             tokio::spawn(async move {
                 let key = UserKeys::new(&loaded.config.user).config(&loaded.config.cluster_id);
@@ -182,6 +183,7 @@ impl Server {
                     ingest.flush_automatically(config.auto_flush, interval, config.flush_limit_bytes);
                     others.hold_copies(membership::copies(config));
                     ingest.database().replication.set_level(replicas_waited_for(config));
+                    relief.follow(config);
                 };
                 cluster_config::follow(meta.as_ref(), &key, &loaded, apply).await;
             })

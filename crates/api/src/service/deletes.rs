@@ -32,8 +32,8 @@ pub(super) async fn delete(shared: &Shared, mut call: Call<wire::DeleteRequest>)
     let predicate = Arc::new(predicate);
     // What the client is told it deletes: the keys it named, or the rows its filter matches now, those it has inserted
     // and not flushed included. What is removed in the end is what matches when the block is flushed.
-    let count = match predicate.exact_keys() {
-        Some(keys) => keys.len() as u64,
+    let (turn, count) = match predicate.exact_keys() {
+        Some(keys) => (turn, keys.len() as u64),
         None => turn.count_matching(&resolved.collection, &predicate).await?,
     };
     let op = BlockOp { collection: record.id, record, kind: OpKind::Delete { predicate, text } };

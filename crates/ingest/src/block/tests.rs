@@ -167,3 +167,35 @@ fn the_last_operation_can_be_taken_back() {
     block.pop();
     assert_eq!((block.digest(), block.bytes(), block.deletes()), (digest, bytes, 0));
 }
+
+#[test]
+fn a_block_asks_for_the_same_wherever_its_rows_are() {
+    let ops = || [insert(1, &ROWS), delete(1, "id == 1"), insert(1, &ROWS[..1]), insert(2, &ROWS)];
+    let mut here = block(ops());
+    let keys = Some(Keys::Int(vec![1]));
+    let there = ops().map(|op| {
+        let removes = keys.clone().filter(|_| op.removes());
+        op.forwarded(NodeId(2), removes)
+    });
+    let mut there = block(there);
+    assert!(there.is_forwarded() && !here.is_forwarded());
+    assert_eq!((there.bytes(), there.asked_bytes()), (8, here.asked_bytes()));
+    assert_eq!((there.acknowledged(), there.deletes()), (here.acknowledged(), here.deletes()));
+    assert_eq!(there.rows_by_collection(), here.rows_by_collection());
+    there.pop();
+    assert!(there.asks_of(CollectionId(1)) && !there.asks_of(CollectionId(2)));
+    there.push(insert(2, &ROWS));
+    assert_eq!(there.digest(), here.digest());
+    there.replace(CollectionId(1), Vec::new());
+    assert!(!there.is_forwarded());
+    assert_eq!((there.digest(), there.asked_bytes()), (here.digest(), here.asked_bytes()));
+}
+
+#[test]
+fn the_only_operation_can_be_taken_back_whatever_has_become_of_it() {
+    let mut only = block([insert(1, &ROWS)]);
+    only.replace(CollectionId(1), vec![delete(1, "id == 7")]);
+    only.pop();
+    assert!(only.is_empty() && only.acknowledged() == 0 && only.asked_bytes() == 0);
+    assert_eq!(only.digest(), Block::default().digest());
+}

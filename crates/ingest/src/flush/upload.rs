@@ -29,7 +29,7 @@ impl Uploaded {
 }
 
 /// Who this node is, for the entries of what it writes.
-pub(super) fn origin(database: &Database) -> Origin {
+pub(crate) fn origin(database: &Database) -> Origin {
     Origin { node: database.options.node, cluster: database.options.cluster.clone() }
 }
 

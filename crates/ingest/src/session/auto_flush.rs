@@ -73,6 +73,11 @@ impl Policy {
         self.interval == Some(Duration::ZERO)
     }
 
+    /// Whether it will be with one more operation, which asks for `other`.
+    pub(super) fn is_immediate_with(&self, other: Option<Duration>) -> bool {
+        sooner(self.interval, other) == Some(Duration::ZERO)
+    }
+
     /// Whether the calling task is the block's timer, and not one that was dropped while it waited for the turn.
     fn is_timed_by_this_task(&self) -> bool {
         self.timer.as_ref().is_some_and(|timer| timer.task.id() == tokio::task::id())

@@ -8,10 +8,12 @@ mod fake_s3;
 #[allow(dead_code, reason = "shared with tests that need more of it")]
 mod faulty_meta;
 mod plain;
+mod switch;
 mod world;
 
 mod auto_flush;
 mod basics;
+mod forwarding;
 mod interleavings;
 mod lost_replies;
 mod memory;

@@ -1,8 +1,10 @@
-//! Random histories against a plain map: several clients on two nodes, several collections, faults, restarts.
+//! Random histories against a plain map: several clients on two nodes, several collections, rows that one node holds for the
+//! other, faults, restarts.
 //!
 //! A seed makes one history. `REDKITE_MODEL_SEEDS=n` runs n of them, `REDKITE_TEST_SEED=s` only that one.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use rand::RngExt as _;
 use redkite_ingest::{Error, FlushRequest, IngestOptions};
@@ -11,6 +13,7 @@ use redkite_types::ErrorKind;
 
 use crate::faulty_meta::{Call, Fault};
 use crate::plain::{Plain, Row, Write};
+use crate::switch::Switch;
 use crate::world::{Client, Node, Stores};
 
 /// Histories unless the environment says otherwise.
@@ -29,6 +32,8 @@ struct Actor {
     /// A name that a flush of exactly `pending` was tried with.
     named: Option<String>,
     node: usize,
+    /// The other node has been restarted: `pending` may be lost, if rows of it were there.
+    may_lose: bool,
 }
 
 /// One history.
@@ -36,6 +41,8 @@ struct History {
     random: Seeded,
     stores: Stores,
     nodes: Vec<Node>,
+    /// From each node to the other one.
+    switches: Vec<Arc<Switch>>,
     actors: Vec<Actor>,
     committed: BTreeMap<&'static str, Plain>,
     /// How often each collection was created.
@@ -55,15 +62,16 @@ impl History {
         for name in NAMES {
             nodes[0].create(name).await;
         }
+        let switches = (0..2).map(|at| Switch::between(&nodes[at], &nodes[1 - at])).collect();
         let actors = (0..3)
             .map(|at| {
                 let node = at % 2;
-                Actor { client: nodes[node].client(), pending: Vec::new(), named: None, node }
+                Actor { client: nodes[node].client(), pending: Vec::new(), named: None, node, may_lose: false }
             })
             .collect();
         let committed = NAMES.map(|name| (name, Plain::default())).into();
         let generations = NAMES.map(|name| (name, 0)).into();
-        Self { random, stores, nodes, actors, committed, generations, next_tag: 0, next_name: 0 }
+        Self { random, stores, nodes, switches, actors, committed, generations, next_tag: 0, next_name: 0 }
     }
 
     async fn step(&mut self) {
@@ -118,14 +126,37 @@ impl History {
         let write = self.any_write();
         let name = NAMES[self.random.rng.random_range(0..NAMES.len())];
         let generation = self.generations[name];
+        let short = self.random.rng.random_bool(0.5);
         let actor = &mut self.actors[at];
+        self.switches[actor.node].need(short);
         match actor.client.write(name, &write).await {
             Ok(_) => {
                 actor.pending.push((name, generation, write));
                 actor.named = None;
             }
-            Err(error) => panic!("{error}"),
+            // It ended what another node held, and found that gone.
+            Err(Error::CollectionDropped { collection, .. }) => _ = self.forget(at, &collection),
+            Err(error) => self.lose(at, error),
         }
+    }
+
+    /// A collection was dropped: what is pending for it was discarded. Whether that was anything: once for several that had
+    /// its name.
+    fn forget(&mut self, at: usize, dropped: &str) -> bool {
+        let (generations, actor) = (&self.generations, &mut self.actors[at]);
+        let before = actor.pending.len();
+        actor.pending.retain(|(name, generation, _)| *name != dropped || generations[name] == *generation);
+        actor.named = None;
+        actor.pending.len() < before
+    }
+
+    /// An error tells that the block is lost with the other node, which was restarted.
+    fn lose(&mut self, at: usize, error: Error) {
+        let actor = &mut self.actors[at];
+        let lost = matches!(&error, Error::Discarded { cause } if matches!(**cause, Error::ForwardedLost { .. }));
+        assert!(lost && actor.may_lose && !actor.pending.is_empty(), "{error}");
+        actor.pending.clear();
+        (actor.named, actor.may_lose) = (None, false);
     }
 
     /// Flushes, with a fault of the commit perhaps, until it is clear what became of it.
@@ -152,11 +183,7 @@ impl History {
         match result {
             Ok(_) => self.publish(at),
             Err(Error::CollectionDropped { collection, .. }) => {
-                let generations = &self.generations;
-                let actor = &mut self.actors[at];
-                let before = actor.pending.len();
-                actor.pending.retain(|(name, generation, _)| *name != collection || generations[name] == *generation);
-                assert!(actor.pending.len() < before, "nothing of {collection} was outdated");
+                assert!(self.forget(at, &collection), "nothing of {collection} was outdated");
                 // From here on the client's count would differ from the model's.
                 self.flush_plainly(at).await;
             }
@@ -169,7 +196,7 @@ impl History {
                 // The client asks again.
                 self.flush_plainly(at).await;
             }
-            Err(error) => panic!("{error}"),
+            Err(error) => self.lose(at, error),
         }
     }
 
@@ -179,17 +206,15 @@ impl History {
             match self.actors[at].client.try_flush().await {
                 Ok(_) => return self.publish(at),
                 Err(Error::CollectionDropped { collection, .. }) => {
-                    let generations = &self.generations;
-                    let pending = &mut self.actors[at].pending;
-                    pending.retain(|(name, generation, _)| *name != collection || generations[name] == *generation);
+                    self.forget(at, &collection);
                 }
-                Err(error) => panic!("{error}"),
+                Err(error) => self.lose(at, error),
             }
         }
     }
 
     fn publish(&mut self, at: usize) {
-        self.actors[at].named = None;
+        (self.actors[at].named, self.actors[at].may_lose) = (None, false);
         for (name, generation, write) in self.actors[at].pending.drain(..) {
             // What was committed before its collection was dropped went with it.
             if self.generations[name] == generation
@@ -208,7 +233,7 @@ impl History {
         actor.client = actor.client.reconnected();
         let lost = !actor.pending.is_empty();
         actor.pending.clear();
-        actor.named = None;
+        (actor.named, actor.may_lose) = (None, false);
         match actor.client.try_flush().await {
             Ok(flushed) => assert!(!lost && flushed.ops == 0),
             Err(Error::SessionLost { .. }) => assert!(lost),
@@ -219,11 +244,14 @@ impl History {
     /// A node is killed and started again; its clients come back with the identifiers they had.
     async fn restart(&mut self, number: usize) {
         self.nodes[number] = self.stores.node_with(number as u32, options(&mut self.random)).await;
+        self.switches[number] = Switch::between(&self.nodes[number], &self.nodes[1 - number]);
+        self.switches[1 - number].restarted(&self.nodes[number]);
+        self.actors.iter_mut().filter(|actor| actor.node != number).for_each(|actor| actor.may_lose = true);
         for actor in self.actors.iter_mut().filter(|actor| actor.node == number) {
             let node = &self.nodes[number];
             actor.client = node.client_on(node.connect(), actor.client.id.identifier);
             actor.pending.clear();
-            actor.named = None;
+            (actor.named, actor.may_lose) = (None, false);
             assert!(matches!(actor.client.try_flush().await, Err(Error::SessionLost { .. })));
         }
     }

@@ -9,11 +9,15 @@ mod faulty_meta;
 #[path = "../../../ingest/tests/it/plain.rs"]
 #[allow(dead_code, reason = "shared with tests that need more of it")]
 mod plain;
+#[path = "../../../ingest/tests/it/switch.rs"]
+#[allow(dead_code, reason = "shared with tests that need more of it")]
+mod switch;
 #[path = "../../../ingest/tests/it/world.rs"]
 #[allow(dead_code, reason = "shared with tests that need more of it")]
 mod world;
 
 mod collecting;
+mod forwarded;
 mod merging;
 mod model;
 mod work;
