@@ -1,7 +1,7 @@
 """Inserts that go to another node, as the one that was asked is short of memory: S26, S27, and S06, S10 and S12 over it."""
 
 import pytest
-from pymilvus import MilvusException
+from pymilvus import DataType, MilvusException
 
 from support import data
 from support.server import run_binary
@@ -68,6 +68,39 @@ def s06_what_is_done_to_forwarded_rows_is_done_in_order(new_node, new_client, et
         for key, number in ((4, 400), (14, 14_000), (15, 15)):
             found = client.query(name, filter=f"id == {key}", output_fields=["vector"])
             assert [list(row["vector"]) for row in found] == [pytest.approx(data.vector(number))]
+
+
+def s06_keys_that_are_texts_and_columns_of_every_kind_are_forwarded(new_node, new_client, etcd):
+    _, _, writer, reader = short_and_idle(new_node, new_client)
+    fields = [
+        ("title", DataType.VARCHAR, {"max_length": 100, "nullable": True}),
+        ("tags", DataType.ARRAY, {"element_type": DataType.INT64, "max_capacity": 4}),
+        ("more", DataType.JSON, {}),
+        ("bits", DataType.BINARY_VECTOR, {"dim": 8}),
+    ]
+    name = data.create(writer, key=DataType.VARCHAR, fields=fields)
+    data.add_index(writer, name, "bits", "HAMMING")
+
+    def row(key: str, number: int) -> dict:
+        title = None if number % 2 else f"Ä {key}"
+        more = {"number": number, "deep": [key]}
+        return data.row(key, title=title, tags=[number] * (number % 4), more=more, bits=bytes([number]), extra=number)
+
+    writer.insert(name, [row(f"k{number}", number) for number in range(6)])
+    writer.delete(name, ids=["k1"])
+    writer.upsert(name, [row("k2", 22)])
+    writer.flush(name)
+    assert owners(etcd, name) == {2}
+    found = reader.query(name, filter="id != ''", output_fields=["*"])
+    numbers = {"k0": 0, "k2": 22, "k3": 3, "k4": 4, "k5": 5}
+    assert sorted(one["id"] for one in found) == sorted(numbers)
+    for one in found:
+        want = row(one["id"], numbers[one["id"]])
+        assert (one["title"], list(one["tags"]), one["more"], one["extra"]) == (
+            want["title"], want["tags"], want["more"], want["extra"],
+        )
+        assert list(one["vector"]) == pytest.approx(want["vector"])
+        assert bytes(one["bits"][0]) == want["bits"]
 
 
 def s12_rows_here_and_elsewhere_of_two_collections_are_one_atom(new_node, new_master, new_client, etcd):

@@ -5,17 +5,18 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use redkite_ingest::block::{BlockOp, OpKind};
 use redkite_ingest::{Error, FlushRequest, Flushed, IngestOptions};
 use redkite_meta::MemoryStore;
 use redkite_storage::DataStore;
-use redkite_types::{ErrorKind, NodeId, Revision};
+use redkite_types::{ErrorKind, Keys, NodeId, Revision};
 use tokio::task::JoinHandle;
 
 use crate::fake_s3::{FakeS3, Fault as S3Fault};
 use crate::faulty_meta::{Call, Fault};
 use crate::plain::{Plain, Row, Write};
 use crate::switch::{Switch, Trouble};
-use crate::world::{Client, FILMS, Node, Stores, TAG, filter, schema, until};
+use crate::world::{Client, FILMS, Node, Stores, TAG, batch, filter, schema, until};
 
 /// Two nodes over the same stores, of which the first one passes on to the second.
 struct Pair {
@@ -623,6 +624,23 @@ async fn automatic_blocks_here_and_there_are_published_beside_each_other() {
     assert_eq!(pair.b.rows(FILMS).await.len(), 60);
     let nodes = nodes(&pair.a).await;
     assert!(nodes.contains(&1) && nodes.contains(&2), "{nodes:?}");
+}
+
+/// An upsert whose rows get keys of their own, as those of a collection with automatic keys do.
+#[tokio::test]
+async fn rows_of_other_keys_than_those_they_replace_are_forwarded_too() {
+    let pair = pair().await;
+    pair.client.insert(&[(1, 1), (2, 2)]).await;
+    pair.client.flush().await;
+    pair.client.insert(&[(3, 3), (4, 4)]).await;
+    let record = pair.a.collection(FILMS).await.record().unwrap().clone();
+    let kind = OpKind::Replace { keys: Keys::Int(vec![1, 3]), batch: batch(&record.schema, &[(10, 5), (11, 6)]) };
+    let turn = pair.a.ingest.turn(pair.client.id).await.unwrap();
+    turn.submit(BlockOp { collection: record.id, record, kind }).await.unwrap();
+    pair.client.delete(&[11]).await;
+    assert_eq!(pair.client.try_flush().await.unwrap().ops, 3);
+    assert_eq!(pair.b.rows(FILMS).await, [(2, 2), (4, 4), (10, 5)]);
+    assert_eq!(nodes(&pair.a).await, [2, 2]);
 }
 
 /// What the other node says it has stored is not believed.
