@@ -6,11 +6,11 @@ use anyhow::{Result, bail};
 
 use crate::run;
 
-/// Sees to it that etcd, its client and a Python with venv are there.
+/// Sees to it that etcd, its client, openssl and a Python with venv are there.
 pub fn ensure() -> Result<()> {
     let missing = missing();
     if missing.is_empty() {
-        println!("etcd, etcdctl and python3 with venv are installed");
+        println!("etcd, etcdctl, openssl and python3 with venv are installed");
         return Ok(());
     }
     let packages = missing.join(" ");
@@ -35,6 +35,9 @@ fn missing() -> Vec<&'static str> {
     }
     if run::find("etcdctl").is_none() {
         packages.push("etcd-client");
+    }
+    if run::find("openssl").is_none() {
+        packages.push("openssl");
     }
     // Debian's python3 comes without the part that makes environments.
     if !succeeds(Command::new("python3").args(["-c", "import venv, ensurepip"])) {

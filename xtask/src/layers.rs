@@ -8,10 +8,11 @@
 use serde_json::Value;
 
 /// Level of each crate, lowest first; the same table as in ARCHITECTURE.md.
-const LEVELS: [(&str, u8); 14] = [
+const LEVELS: [(&str, u8); 15] = [
     ("redkite-types", 0),
     ("redkite-expr", 1),
     ("redkite-index", 1),
+    ("redkite-net", 1),
     ("redkite-storage", 2),
     ("redkite-meta", 2),
     ("redkite-table", 3),
