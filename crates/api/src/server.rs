@@ -1,7 +1,7 @@
-//! The listener: one port for gRPC (HTTP/2 without TLS) and HTTP/1.
+//! The listener: one port for gRPC (HTTP/2) and HTTP/1, with TLS or without.
 //!
-//! Flow: `incoming` accepts, asks the [`AcceptPolicy`] before a byte is read and wraps the socket in a
-//! [`ClientStream`]; hyper runs in one task per connection; `arrivals` keeps the order of its calls; `dispatch` sends each
+//! Flow: `incoming` accepts, asks the [`AcceptPolicy`] before a byte is read and wraps the connection in a
+//! [`ClientStream`], whose first read agrees on TLS; hyper runs in one task per connection; `arrivals` keeps the order of its calls; `dispatch` sends each
 //! request to the gRPC service or to the HTTP router. Those of HTTP/2 run in tasks of their own, those of HTTP/1 in that of
 //! their connection, which carries one at a time.
 //!
@@ -37,7 +37,8 @@ use axum::Router;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use tokio::net::{TcpListener, TcpStream};
+use redkite_net::{Acceptor, Stream};
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -106,6 +107,8 @@ pub struct Server {
     pub options: ServerOptions,
     /// Who may connect.
     pub accept: Arc<dyn AcceptPolicy>,
+    /// Whether connections have TLS.
+    pub acceptor: Acceptor,
     /// Who is told of connections and their end.
     pub events: Arc<dyn ConnectionEvents>,
     /// Answers everything that is not gRPC; see [`not_found`].
@@ -115,7 +118,7 @@ pub struct Server {
 }
 
 /// A connection that was accepted elsewhere, and where its client is.
-pub type Forwarded = (TcpStream, SocketAddr);
+pub type Forwarded = (Stream, SocketAddr);
 
 impl Server {
     /// A server with default options that admits everybody, tells nobody and knows no HTTP path.
@@ -123,6 +126,7 @@ impl Server {
         Self {
             options: ServerOptions::default(),
             accept: Arc::new(AcceptAll),
+            acceptor: Acceptor::plain(),
             events: Arc::new(NoEvents),
             http: not_found(),
             forwarded: None,
@@ -140,7 +144,8 @@ impl Server {
         let grpc = MilvusServiceServer::new(service).max_decoding_message_size(limit).max_encoding_message_size(limit);
         let drain = Drain::default();
         let leave = CancellationToken::new();
-        let mut incoming = Incoming::new(listener, self.accept, self.events, drain.clone(), self.forwarded);
+        let mut incoming =
+            Incoming::new(listener, self.accept, self.acceptor, self.events, drain.clone(), self.forwarded);
         let port = Arc::new(Port {
             protocol: protocol(&self.options),
             dispatch: Dispatch::new(grpc, self.http, drain.clone()),
@@ -181,7 +186,7 @@ struct Port<S> {
 
 impl<S: MilvusService> Port<S> {
     /// Serves one connection to its end, which `leave` asks for.
-    async fn connection(self: Arc<Self>, stream: ClientStream<TcpStream>, leave: CancellationToken) {
+    async fn connection(self: Arc<Self>, stream: ClientStream<Stream>, leave: CancellationToken) {
         let info = stream.info();
         let arrivals = Arrivals::new(self.message_bytes_max);
         let service = service_fn(|mut request| {

@@ -17,9 +17,10 @@ use parking_lot::Mutex;
 use proto::member_client::MemberClient;
 use proto::member_server::{self, MemberServer};
 use proto::{HeartbeatRequest, IdentifyRequest, Identity, Work};
+use redkite_net::{Acceptor, Dialer, Stream};
 use redkite_types::{ClusterId, Revision, UserName};
 use tokio::io::AsyncReadExt;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tonic::metadata::{Ascii, MetadataValue};
@@ -28,8 +29,8 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint, Server};
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::call::{Call, connector};
 use crate::conversation::{Converse, answers, undone};
-use crate::peek::begins_with;
 use crate::secret::{is_same, of_calls};
 use crate::{Ask, Holding, Load, Member, handover};
 
@@ -188,12 +189,28 @@ impl Interceptor for Answering {
     }
 }
 
-/// A client's connection that a Master handed over: the socket, and where the client is.
-pub type Forwarded = (TcpStream, SocketAddr);
+/// A client's connection that a Master handed over, and where the client is.
+pub type Forwarded = (Stream, SocketAddr);
+
+/// The internal port: where it is open, and whether its connections have TLS.
+#[derive(Debug)]
+pub struct Port {
+    /// Where.
+    pub listener: TcpListener,
+    /// How.
+    pub acceptor: Acceptor,
+}
+
+impl From<TcpListener> for Port {
+    /// Without TLS.
+    fn from(listener: TcpListener) -> Self {
+        Self { listener, acceptor: Acceptor::plain() }
+    }
+}
 
 /// Serves the internal port until `stop` resolves: calls, and connections that Masters hand over, which go to `clients`.
 pub async fn serve(
-    listener: TcpListener,
+    port: impl Into<Port>,
     answering: Answering,
     clients: mpsc::Sender<Forwarded>,
     stop: impl Future<Output = ()>,
@@ -203,15 +220,15 @@ pub async fn serve(
         .max_encoding_message_size(WORK_BYTES_MAX);
     let service = InterceptedService::new(member, answering.clone());
     let (calls, incoming) = mpsc::channel(UNSORTED_MAX);
-    let incoming = stream::unfold(incoming, async |mut incoming: mpsc::Receiver<TcpStream>| {
-        incoming.recv().await.map(|stream| (Ok::<_, io::Error>(stream), incoming))
+    let incoming = stream::unfold(incoming, async |mut incoming: mpsc::Receiver<Stream>| {
+        incoming.recv().await.map(|stream| (Ok::<_, io::Error>(Call(stream)), incoming))
     });
     let [keep_alive_interval, keep_alive_timeout] = KEEP_ALIVE;
     let mut server = Server::builder()
         .max_concurrent_streams(Some(CALLS_MAX))
         .http2_keepalive_interval(Some(keep_alive_interval))
         .http2_keepalive_timeout(Some(keep_alive_timeout));
-    let accepting = accept(listener, Sorter { answering, clients, calls });
+    let accepting = accept(port.into(), Sorter { answering, clients, calls });
     tokio::pin!(stop);
     tokio::select! {
         served = server.add_service(service).serve_with_incoming(incoming) => {
@@ -225,7 +242,7 @@ pub async fn serve(
 }
 
 /// Takes connections, and finds out in a task of its own for each what it is for.
-async fn accept(listener: TcpListener, sorter: Sorter) {
+async fn accept(Port { listener, acceptor }: Port, sorter: Sorter) {
     let places = Arc::new(Semaphore::new(UNSORTED_MAX));
     let mut sorting = JoinSet::new();
     loop {
@@ -233,7 +250,12 @@ async fn accept(listener: TcpListener, sorter: Sorter) {
         let Ok(place) = places.clone().acquire_owned().await else { return };
         while sorting.try_join_next().is_some() {}
         match listener.accept().await {
-            Ok((stream, peer)) => {
+            Ok((socket, peer)) => {
+                if let Err(error) = socket.set_nodelay(true) {
+                    tracing::debug!(%peer, %error, "a connection to the internal port ended at once");
+                    continue;
+                }
+                let Some(stream) = acceptor.accept(socket) else { continue };
                 let sorter = sorter.clone();
                 sorting.spawn(async move {
                     match tokio::time::timeout(SORTED_WITHIN, sorter.sort(stream)).await {
@@ -260,18 +282,17 @@ async fn accept(listener: TcpListener, sorter: Sorter) {
 struct Sorter {
     answering: Answering,
     clients: mpsc::Sender<Forwarded>,
-    calls: mpsc::Sender<TcpStream>,
+    calls: mpsc::Sender<Stream>,
 }
 
 impl Sorter {
     /// By what a connection begins with it is one for calls, or a client's.
-    async fn sort(&self, mut stream: TcpStream) -> io::Result<()> {
-        stream.set_nodelay(true)?;
+    async fn sort(&self, mut stream: Stream) -> io::Result<()> {
         let ended = || io::Error::from(io::ErrorKind::BrokenPipe);
         let stranger = || io::Error::new(io::ErrorKind::PermissionDenied, "it is not from this cluster");
-        if !begins_with(&stream, handover::SIGNATURE).await? {
+        if !stream.begins_with(handover::SIGNATURE).await? {
             // All of it: what has begun no more than a connection would be waited for without end.
-            return match begins_with(&stream, HTTP2_PREFACE).await? {
+            return match stream.begins_with(HTTP2_PREFACE).await? {
                 true => self.calls.send(stream).await.map_err(|_| ended()),
                 false => Err(stranger()),
             };
@@ -289,13 +310,16 @@ impl Sorter {
 }
 
 /// A channel to the internal port at `internal`, which is opened with its first call.
-pub(crate) fn channel(internal: &str) -> Result<Channel, tonic::transport::Error> {
-    Ok(Endpoint::from_shared(format!("http://{internal}"))?
+pub(crate) fn channel(internal: &str, dialer: &Dialer) -> Result<Channel, tonic::transport::Error> {
+    let endpoint = Endpoint::from_shared(format!("http://{internal}"))?
         .tcp_nodelay(true)
         .connect_timeout(ANSWER_MAX)
         .http2_keep_alive_interval(KEEP_ALIVE[0])
-        .keep_alive_timeout(KEEP_ALIVE[1])
-        .connect_lazy())
+        .keep_alive_timeout(KEEP_ALIVE[1]);
+    Ok(match dialer.is_tls() {
+        true => endpoint.connect_with_connector_lazy(connector(dialer, internal)),
+        false => endpoint.connect_lazy(),
+    })
 }
 
 /// Asks the process of `boot` behind `channel` for its load; which process it is, and what it tells.
@@ -365,17 +389,24 @@ impl Interceptor for Proving {
     }
 }
 
-/// Asks over the network.
+/// Asks over the network, without TLS.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Network;
 
 #[async_trait]
 impl Ask for Network {
     async fn boot(&self, member: &Member, secret: &str) -> Option<String> {
+        Dialer::plain().boot(member, secret).await
+    }
+}
+
+#[async_trait]
+impl Ask for Dialer {
+    async fn boot(&self, member: &Member, secret: &str) -> Option<String> {
         let internal = member.internal.as_str();
         let asked = async {
             let proof = of_calls(secret, &member.boot).parse()?;
-            let mut client = MemberClient::with_interceptor(channel(internal)?, Proving(proof));
+            let mut client = MemberClient::with_interceptor(channel(internal, self)?, Proving(proof));
             let answer = client.identify(IdentifyRequest {}).await?;
             Ok::<_, Box<dyn std::error::Error + Send + Sync>>(answer.into_inner().boot)
         };

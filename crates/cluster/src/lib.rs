@@ -12,6 +12,7 @@
 //! Nothing here decides who may write, or what is true: that is up to the compares of the commit. Two processes that take
 //! themselves for the same node are a nuisance and no danger, as each commits, reads and says what it needs by itself.
 
+mod call;
 mod changes;
 mod conversation;
 mod error;
@@ -22,7 +23,6 @@ mod lightest;
 mod master;
 mod members;
 mod neighbours;
-mod peek;
 mod roster;
 mod secret;
 
@@ -34,5 +34,4 @@ pub use lightest::{Fill, lightest};
 pub use master::{Master, MasterOptions, Place};
 pub use members::{Member, Members, Rearrangement, State};
 pub use neighbours::{Neighbour, Neighbourhood, Neighbours, Seated};
-pub use peek::begins_with;
 pub use roster::{Holding, Load, Roster, Seen};

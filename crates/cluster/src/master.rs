@@ -2,12 +2,14 @@
 //! nothing that another one, started anywhere, would not find out with its first round (S23).
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
 use parking_lot::Mutex;
 use redkite_meta::MetaStore;
+use redkite_net::{Dialer, Stream};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
@@ -34,6 +36,7 @@ pub struct Master {
     meta: Arc<dyn MetaStore>,
     key: String,
     options: watch::Sender<MasterOptions>,
+    dialer: Dialer,
     state: Mutex<State>,
     rounds: watch::Sender<u64>,
 }
@@ -64,11 +67,22 @@ pub struct Place {
 }
 
 impl Master {
-    /// A Master of the cluster whose members stand under `key`.
+    /// A Master of the cluster whose members stand under `key`, and are reached without TLS.
     pub fn new(meta: Arc<dyn MetaStore>, key: String, options: MasterOptions) -> Self {
         let roster = Roster::new(options.missed_max);
         let state = Mutex::new(State { roster, secret: String::new(), peers: HashMap::new() });
-        Self { meta, key, options: watch::Sender::new(options), state, rounds: watch::Sender::new(0) }
+        let (options, rounds) = (watch::Sender::new(options), watch::Sender::new(0));
+        Self { meta, key, options, dialer: Dialer::plain(), state, rounds }
+    }
+
+    /// The same, by `dialer`.
+    pub fn dialing(self, dialer: Dialer) -> Self {
+        Self { dialer, ..self }
+    }
+
+    /// A connection to a node's port for the processes of its cluster. Who calls it bounds the time.
+    pub async fn connect(&self, member: &Member) -> io::Result<Stream> {
+        self.dialer.dial(&member.internal).await
     }
 
     /// Listens in another way from now on.
@@ -182,7 +196,7 @@ impl Master {
             if peers.contains_key(&seen.member.boot) {
                 continue;
             }
-            match channel(&seen.member.internal) {
+            match channel(&seen.member.internal, &self.dialer) {
                 Ok(channel) => {
                     let peer = Peer { channel, up: CancellationToken::new() };
                     peers.insert(seen.member.boot.clone(), peer);

@@ -11,6 +11,7 @@ use futures::future::join_all;
 use parking_lot::RwLock;
 use redkite_meta::keys::UserKeys;
 use redkite_meta::{KeyRange, MetaStore, Op, OpResult, Txn};
+use redkite_net::Dialer;
 use redkite_types::{ClusterId, Incarnation, NodeId, Revision};
 use tonic::transport::Channel;
 
@@ -62,6 +63,7 @@ pub struct Neighbours {
     key: String,
     /// The prefix of what the nodes of the cluster say under their leases.
     presence: String,
+    dialer: Dialer,
     known: RwLock<Known>,
 }
 
@@ -76,10 +78,22 @@ struct Known {
 }
 
 impl Neighbours {
-    /// Those of `own`, a node of `cluster`, whose members were `members` when it joined.
+    /// Those of `own`, a node of `cluster`, whose members were `members` when it joined, without TLS.
     pub fn new(meta: Arc<dyn MetaStore>, keys: &UserKeys, cluster: &ClusterId, own: NodeId, members: &Members) -> Self {
+        Self::dialed(meta, keys, cluster, own, members, Dialer::plain())
+    }
+
+    /// The same, reached by `dialer`.
+    pub fn dialed(
+        meta: Arc<dyn MetaStore>,
+        keys: &UserKeys,
+        cluster: &ClusterId,
+        own: NodeId,
+        members: &Members,
+        dialer: Dialer,
+    ) -> Self {
         let (key, presence) = (keys.property(cluster), format!("{}{cluster}/", keys.nodes()));
-        let neighbours = Self { meta, own, key, presence, known: RwLock::default() };
+        let neighbours = Self { meta, own, key, presence, dialer, known: RwLock::default() };
         // Who is there it does not know yet.
         let present: Vec<NodeId> = members.nodes.iter().map(|member| member.node).collect();
         neighbours.take_over(members, Revision::ZERO, &present);
@@ -146,7 +160,7 @@ impl Neighbours {
             if known.channels.contains_key(&member.boot) {
                 continue;
             }
-            match channel(&member.internal) {
+            match channel(&member.internal, &self.dialer) {
                 Ok(channel) => _ = known.channels.insert(member.boot.clone(), channel),
                 Err(error) => {
                     tracing::warn!(node = %member.node, internal = member.internal, %error, "not an address");

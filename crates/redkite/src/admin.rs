@@ -4,13 +4,12 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use serde_json::Value;
 
-use crate::ask::ask;
+use crate::ask::{Target, ask};
 use crate::cli::{AdminArgs, AdminCommand};
 
 /// How long merging or collecting may take before the question is given up; the server goes on.
@@ -25,8 +24,8 @@ pub fn run(command: AdminCommand) -> Result<()> {
             ("GET", path_of("fragments", collection.as_deref()), args, fragments)
         }
     };
-    let address = resolve("--address", &args.address)?;
-    let answer = ask(address, method, &path, PATIENCE).with_context(|| {
+    let server = Target::named("--address", &args.address, &args.tls)?;
+    let answer = ask(&server, method, &path, PATIENCE).with_context(|| {
         format!("the server at {} (its --http port, see --address) could not be asked", args.address)
     })?;
     let text = if args.json {
@@ -36,12 +35,6 @@ pub fn run(command: AdminCommand) -> Result<()> {
     };
     let mut out = std::io::stdout().lock();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("write to stdout")
-}
-
-/// The address that `flag` gives.
-pub fn resolve(flag: &str, address: &str) -> Result<SocketAddr> {
-    let mut found = address.to_socket_addrs().with_context(|| format!("{flag} {address:?} is no ADDR:PORT"))?;
-    found.next().ok_or_else(|| anyhow!("{flag} {address:?} stands for no address"))
 }
 
 fn path_of(what: &str, collection: Option<&str>) -> String {

@@ -9,8 +9,9 @@ use axum::extract::connect_info::Connected;
 use axum::serve::{IncomingStream, Listener};
 use ipnet::IpNet;
 use parking_lot::{Mutex, RwLock};
-use redkite_api::server::AcceptPolicy;
-use tokio::net::{TcpListener, TcpStream};
+use redkite_api::server::{AcceptPolicy, prepare_socket};
+use redkite_net::{Acceptor, Stream};
+use tokio::net::TcpListener;
 
 /// Refusals are logged no more often than this: a stranger who keeps trying must not fill the log.
 const LOG_PAUSE: Duration = Duration::from_secs(10);
@@ -84,16 +85,22 @@ pub struct Guarded {
     pub listener: TcpListener,
     /// Who may connect.
     pub allowed: AllowList,
+    /// Whether connections have TLS.
+    pub acceptor: Acceptor,
 }
 
 impl Listener for Guarded {
-    type Io = TcpStream;
+    type Io = Stream;
     type Addr = SocketAddr;
 
-    async fn accept(&mut self) -> (TcpStream, SocketAddr) {
+    async fn accept(&mut self) -> (Stream, SocketAddr) {
         loop {
-            let (stream, peer) = Listener::accept(&mut self.listener).await;
-            if self.allowed.admits(peer.ip()) {
+            let (socket, peer) = Listener::accept(&mut self.listener).await;
+            if !self.allowed.admits(peer.ip()) {
+                continue;
+            }
+            prepare_socket(&socket, peer);
+            if let Some(stream) = self.acceptor.accept(socket) {
                 return (stream, peer);
             }
         }

@@ -1,31 +1,116 @@
-//! Asks a server on its HTTP port: the smallest HTTP/1 client that can.
+//! Asks a server over HTTP: the smallest HTTP/1 client that can, with TLS or without.
 
+use std::ffi::OsString;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
+use redkite_net::{Client, Identity, TlsError, Trust};
 
-/// The server is on this machine; a connection that takes longer than this will not come.
+use crate::cli::TlsArgs;
+use crate::config::TlsConfig;
+
+/// The server is on this machine, or near; a connection that takes longer than this will not come.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The body of the answer to `method` on `path` from the server at `http`, which may think about it for `patience`.
-pub fn ask(http: SocketAddr, method: &str, path: &str, patience: Duration) -> Result<String> {
-    ask_with(http, method, path, "", patience)
+/// A server to ask.
+#[derive(Debug)]
+pub struct Target {
+    /// Host and port, as the server's certificate bears the host.
+    address: String,
+    tls: Option<Client>,
+}
+
+impl Target {
+    /// The one at the address that `flag` gives, with TLS if that begins with `https://`.
+    pub fn named(flag: &str, address: &str, args: &TlsArgs) -> Result<Self> {
+        let given = [("--tls-ca", &args.tls_ca), ("--tls-cert", &args.tls_cert), ("--tls-key", &args.tls_key)];
+        let Some(host) = address.strip_prefix("https://") else {
+            if let Some((given, _)) = given.iter().find(|(_, path)| path.is_some()) {
+                bail!("{given} is for servers with TLS: write {flag} https://{address}");
+            }
+            return Ok(Self { address: address.strip_prefix("http://").unwrap_or(address).to_owned(), tls: None });
+        };
+        let variable =
+            |name: &str| std::env::var_os(name).filter(|path: &OsString| !path.is_empty()).map(PathBuf::from);
+        let either = |path: &Option<PathBuf>, name: &str| path.clone().or_else(|| variable(name));
+        let identity = match (either(&args.tls_cert, "REDKITE_TLS_CERT"), either(&args.tls_key, "REDKITE_TLS_KEY")) {
+            (Some(cert), Some(key)) => Some(Identity { cert, key }),
+            (None, None) => None,
+            (Some(_), None) => bail!("--tls-cert wants --tls-key beside it"),
+            (None, Some(_)) => bail!("--tls-key wants --tls-cert beside it"),
+        };
+        let trust = either(&args.tls_ca, "REDKITE_TLS_CA").map_or(Trust::System, Trust::File);
+        let client = Client::open(&trust, identity.as_ref()).map_err(|error| anyhow!("--tls-{}", describe(&error)))?;
+        Ok(Self { address: host.trim_end_matches('/').to_owned(), tls: Some(client) })
+    }
+
+    /// The one on this machine that listens at `http`, with TLS as it is configured itself.
+    pub fn here(http: SocketAddr, is_tls: bool, config: &TlsConfig) -> Result<Self> {
+        let some = |path: &str| (!path.is_empty()).then(|| PathBuf::from(path));
+        let tls = match is_tls {
+            false => None,
+            true => {
+                let trust = some(&config.ca).map_or(Trust::System, Trust::File);
+                let identity = some(&config.cert).zip(some(&config.key)).map(|(cert, key)| Identity { cert, key });
+                let client = Client::open(&trust, identity.as_ref());
+                Some(client.map_err(|error| anyhow!("tls.{}", describe(&error)))?)
+            }
+        };
+        Ok(Self { address: reachable(http).to_string(), tls })
+    }
+
+    fn connect(&self) -> Result<TcpStream> {
+        let address = &self.address;
+        let mut found = address.to_socket_addrs().with_context(|| format!("{address:?} is no ADDR:PORT"))?;
+        let first = found.next().ok_or_else(|| anyhow!("{address:?} stands for no address"))?;
+        Ok(TcpStream::connect_timeout(&reachable(first), TIMEOUT)?)
+    }
+}
+
+/// `ca: the file cannot be read`.
+fn describe(error: &TlsError) -> String {
+    format!("{}: {error}", error.about.name())
+}
+
+/// The body of the answer to `method` on `path` from `server`, which may think about it for `patience`.
+pub fn ask(server: &Target, method: &str, path: &str, patience: Duration) -> Result<String> {
+    ask_with(server, method, path, "", patience)
 }
 
 /// The same for a request with a body.
-pub fn ask_with(http: SocketAddr, method: &str, path: &str, body: &str, patience: Duration) -> Result<String> {
-    let address = reachable(http);
-    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
+pub fn ask_with(server: &Target, method: &str, path: &str, body: &str, patience: Duration) -> Result<String> {
+    let stream = server.connect()?;
     stream.set_read_timeout(Some(patience))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
     // HTTP/1.0 keeps the body unchunked and ends it with the connection.
-    let length = body.len();
-    write!(stream, "{method} {path} HTTP/1.0\r\nHost: {address}\r\nContent-Length: {length}\r\n\r\n{body}")?;
+    let (address, length) = (&server.address, body.len());
+    let request = format!("{method} {path} HTTP/1.0\r\nHost: {address}\r\nContent-Length: {length}\r\n\r\n{body}");
     let mut answer = Vec::new();
-    stream.read_to_end(&mut answer)?;
-    parse(&answer)
+    match &server.tls {
+        Some(tls) => {
+            let mut stream = tls.over(stream, address)?;
+            stream.write_all(request.as_bytes()).and_then(|()| stream.flush())?;
+            stream.read_to_end(&mut answer)?;
+            parse(&answer)
+        }
+        None => {
+            let mut stream = stream;
+            let read = stream.write_all(request.as_bytes()).and_then(|()| stream.read_to_end(&mut answer));
+            // It may have closed the connection before it had read all of the request.
+            if answer.is_empty() || !answer.starts_with(b"HTTP/") {
+                let read = read.map(|_| ());
+                return Err(anyhow!(
+                    read.err().map_or_else(|| "the answer is no HTTP".to_owned(), |error| error.to_string())
+                ))
+                .context(format!("if it has TLS, write https://{address}"));
+            }
+            read?;
+            parse(&answer)
+        }
+    }
 }
 
 /// A server that listens everywhere is reached here.

@@ -14,6 +14,8 @@ pub struct Banner<'a> {
     pub listen: SocketAddr,
     /// Where health and metrics are.
     pub http: Option<SocketAddr>,
+    /// Whether both take TLS and nothing else.
+    pub is_tls: bool,
     /// Where the data is.
     pub data: String,
     /// What is in force.
@@ -25,12 +27,13 @@ pub struct Banner<'a> {
 impl Banner<'_> {
     /// Where it listens and where the data is; when data becomes visible and how to change that.
     pub fn lines(&self) -> [String; 2] {
+        let (with, scheme) = if self.is_tls { (" with TLS", "https") } else { ("", "http") };
         let http = match self.http {
-            Some(http) => format!(", health and metrics on http://{http}"),
+            Some(http) => format!(", health and metrics on {scheme}://{http}"),
             None => String::new(),
         };
         let place = format!(
-            "Redkite {} listens on {}{http}; its data is in {}.",
+            "Redkite {} listens on {}{with}{http}; its data is in {}.",
             env!("CARGO_PKG_VERSION"),
             self.listen,
             self.data
@@ -82,6 +85,7 @@ mod tests {
         let banner = Banner {
             listen: "127.0.0.1:19530".parse().unwrap(),
             http: http.map(|address| address.parse().unwrap()),
+            is_tls: false,
             data: "/var/lib/redkite".to_owned(),
             settings: &loaded.settings,
             shared,

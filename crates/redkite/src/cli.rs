@@ -256,9 +256,12 @@ pub enum ConfigCommand {
 /// Which Master to ask, and how to print what it answers.
 #[derive(Debug, Clone, Args)]
 pub struct StatusArgs {
-    /// The Master's --listen address
+    /// The Master's --listen address, after https:// if it has TLS
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:19530")]
     pub master: String,
+    /// For a Master with TLS.
+    #[command(flatten)]
+    pub tls: TlsArgs,
     /// Print what the Master answered, as JSON
     #[arg(long)]
     pub json: bool,
@@ -281,12 +284,29 @@ pub struct DrainArgs {
 /// Which server to ask, and how to print what it answers.
 #[derive(Debug, Clone, Args)]
 pub struct AdminArgs {
-    /// The server's --http address
+    /// The server's --http address, after https:// if it has TLS
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9091")]
     pub address: String,
+    /// For a server with TLS.
+    #[command(flatten)]
+    pub tls: TlsArgs,
     /// Print what the server answered, as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// How to ask a server with TLS.
+#[derive(Debug, Clone, Default, Args)]
+pub struct TlsArgs {
+    /// PEM file of the authorities to trust [default: REDKITE_TLS_CA, or what the system trusts]
+    #[arg(long, value_name = "FILE")]
+    pub tls_ca: Option<PathBuf>,
+    /// PEM file of a certificate, where the server wants one [default: REDKITE_TLS_CERT]
+    #[arg(long, value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+    /// PEM file of that certificate's key [default: REDKITE_TLS_KEY]
+    #[arg(long, value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
 }
 
 /// The arguments that say what is configured.

@@ -94,6 +94,8 @@ pub struct Config {
     pub storage: StorageConfig,
     /// The shared metadata store.
     pub etcd: EtcdConfig,
+    /// Certificates and keys.
+    pub tls: TlsConfig,
     /// What clients may buffer.
     pub session: SessionConfig,
     /// The port clients connect to.
@@ -171,6 +173,20 @@ impl std::fmt::Debug for EtcdConfig {
             .field("user", &self.user)
             .finish_non_exhaustive()
     }
+}
+
+/// Section `tls`: files, all in PEM.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsConfig {
+    /// Our certificate; empty: no port has TLS.
+    pub cert: String,
+    /// Its key.
+    pub key: String,
+    /// Whom clients' certificates are signed by; empty: clients need none.
+    pub client_ca: String,
+    /// Whom we trust when we connect to other processes of the cluster; empty: whom the system trusts.
+    pub ca: String,
 }
 
 /// Section `session`.

@@ -7,8 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde_json::{Map, Value};
 
-use crate::admin::resolve;
-use crate::ask::{ask, ask_with};
+use crate::ask::{Target, ask, ask_with};
 use crate::cli::{ConfigCommand, StatusArgs};
 
 /// The Master reads or writes one key of the metadata.
@@ -20,18 +19,21 @@ const PATH: &str = "/redkite/config";
 pub fn run(command: ConfigCommand) -> Result<()> {
     let text = match command {
         ConfigCommand::Get { args, key } => {
-            let answer =
-                ask(resolve("--master", &args.master)?, "GET", PATH, PATIENCE).with_context(|| asked(&args))?;
+            let answer = ask(&master(&args)?, "GET", PATH, PATIENCE).with_context(|| asked(&args))?;
             shown(&answer, key.as_deref(), args.json)?
         }
         ConfigCommand::Set { args, changes } => {
-            let (address, body) = (resolve("--master", &args.master)?, serde_json::to_string(&changes)?);
-            let answer = ask_with(address, "PUT", PATH, &body, PATIENCE).with_context(|| asked(&args))?;
+            let (master, body) = (master(&args)?, serde_json::to_string(&changes)?);
+            let answer = ask_with(&master, "PUT", PATH, &body, PATIENCE).with_context(|| asked(&args))?;
             shown(&answer, None, args.json)?
         }
     };
     let mut out = std::io::stdout().lock();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("write to stdout")
+}
+
+fn master(args: &StatusArgs) -> Result<Target> {
+    Target::named("--master", &args.master, &args.tls)
 }
 
 fn asked(args: &StatusArgs) -> String {

@@ -80,6 +80,9 @@ pub struct Holder {
     pub pid: Option<u32>,
     /// Where it answers HTTP.
     pub http: Option<SocketAddr>,
+    /// Whether it does so with TLS.
+    #[serde(default)]
+    pub tls: bool,
 }
 
 impl std::fmt::Display for Holder {
@@ -117,7 +120,7 @@ impl DataDir {
             write_marker(&root).map_err(failed("write redkite.json"))?;
         }
         let mut dir = Self { root, lock };
-        dir.announce(None)?;
+        dir.announce(None, false)?;
         Ok(dir)
     }
 
@@ -131,8 +134,8 @@ impl DataDir {
     }
 
     /// Tells whoever finds the lock taken where to ask.
-    pub fn announce(&mut self, http: Option<SocketAddr>) -> Result<(), DataDirError> {
-        let holder = Holder { pid: Some(std::process::id()), http };
+    pub fn announce(&mut self, http: Option<SocketAddr>, tls: bool) -> Result<(), DataDirError> {
+        let holder = Holder { pid: Some(std::process::id()), http, tls };
         let text = serde_json::to_string(&holder).unwrap_or_default();
         let write = |file: &mut File| -> io::Result<()> {
             file.set_len(0)?;

@@ -16,10 +16,11 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::ConfigArgs;
-use crate::config::{self, CommandDefaults, Loaded, Origin};
+use crate::config::{self, CommandDefaults, Loaded, Origin, Problems};
 use crate::serve;
 use crate::server::Server;
 use crate::shutdown::Signals;
+use crate::transport::Transport;
 use page::Page;
 
 /// Shows the searches, then serves until a signal unless `exit`.
@@ -41,6 +42,10 @@ fn configure(args: ConfigArgs) -> Result<(Loaded, Option<TempDir>)> {
     let defaults = |values: &Vec<_>| Some(CommandDefaults { command: "redkite demo", values: values.clone() });
     sources.command = defaults(&values);
     let loaded = config::load(&sources)?;
+    if !loaded.config.tls.cert.is_empty() {
+        let reason = "redkite demo has no TLS: leave it out, or run redkite standalone".to_owned();
+        return Err(Problems(vec![loaded.settings.problem("tls.cert", reason)]).into());
+    }
     if loaded.settings.get("data_dir").is_some_and(|setting| setting.origin != Origin::Default) {
         return Ok((loaded, None));
     }
@@ -53,7 +58,7 @@ fn configure(args: ConfigArgs) -> Result<(Loaded, Option<TempDir>)> {
 
 async fn show(loaded: Loaded, metrics: PrometheusHandle, exit: bool, started: Instant) -> Result<()> {
     let mut signals = Signals::listen()?;
-    let server = Server::open(loaded, metrics, started).await?;
+    let server = Server::open(loaded, Transport::default(), metrics, started).await?;
     let mut page = Page::stdout();
     let address = server.listen();
     page.line(&format!("A Redkite server on {address}, its data in {}", server.data()));

@@ -4,9 +4,10 @@
 //! - `serve` (standalone and node), `master`, `demo`, `meta_dump`, `meta_restore`, `admin`, `status`, `config_command`: one file a command;
 //!   `ask`: asking a server over HTTP.
 //! - `server`: a serving process from start to end; `engine`: the parts of a node; `membership`: its place in a cluster;
-//!   `fanout`: what it asks the others there; `data_dir`: its directory; `meta_file`: the form of a dump; `metadata`, `cluster_config`: what it finds in the metadata.
-//! - `allow_list`: who may connect. `memory`: how the process holds memory. `http`, `metrics`, `telemetry`, `banner`: what
-//!   operators see.
+//!   `fanout`: what it asks the others there; `data_dir`: its directory; `meta_file`: the form of a dump; `metadata`,
+//!   `cluster_config`: what it finds in the metadata.
+//! - `allow_list`: who may connect; `transport`: with TLS or without. `memory`: how the process holds memory. `http`, `metrics`,
+//!   `telemetry`, `banner`: what operators see.
 //!
 //! Exit codes: 0 success; 1 something failed; 2 the command line or the configuration is wrong.
 
@@ -39,8 +40,8 @@ mod serve;
 mod server;
 mod shutdown;
 mod status;
-
 mod telemetry;
+mod transport;
 
 use std::process::ExitCode;
 use std::time::Instant;

@@ -26,14 +26,14 @@ use axum::routing::{get, put};
 use axum::serve::Listener;
 use metrics_exporter_prometheus::PrometheusHandle;
 use redkite_api::server::prepare_socket;
-use redkite_cluster::{Master, MasterOptions, Place, Rearrangement, Seen, State as NodeState, begins_with, handover};
+use redkite_cluster::{Master, MasterOptions, Place, Rearrangement, Seen, State as NodeState, handover};
 use redkite_meta::keys::UserKeys;
 use redkite_meta::{KeyRange, MetaStore, RangeRequest};
+use redkite_net::Stream;
 use redkite_types::{ClusterId, NodeId, Revision};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tokio::io::{AsyncWriteExt, copy};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncWriteExt, copy, split};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -41,6 +41,7 @@ use crate::allow_list::{AllowList, Guarded};
 use crate::config::{Config, Loaded, Problems};
 use crate::http::{JSON, PROMETHEUS, TEXT, answer};
 use crate::shutdown::Signals;
+use crate::transport::Transport;
 use crate::{cluster_config, membership, metadata, metrics as telemetry, serve, server};
 
 /// What requests for the paths of the Master's own begin with.
@@ -60,11 +61,12 @@ const OWN_WAITING_MAX: usize = 1_024;
 
 /// Sends clients to nodes until a signal ends it.
 pub fn run(loaded: Loaded) -> Result<()> {
+    let transport = Transport::open(&loaded)?;
     let (runtime, metrics) = serve::prepare(&loaded)?;
     runtime.block_on(async {
         let mut signals = Signals::listen()?;
         let stopped = tokio::select! {
-            served = serve_clients(loaded, metrics) => return served,
+            served = serve_clients(loaded, transport, metrics) => return served,
             signal = signals.next() => signal,
         };
         tracing::info!(signal = stopped, "the Master has ended; its clients connect again elsewhere");
@@ -73,16 +75,19 @@ pub fn run(loaded: Loaded) -> Result<()> {
 }
 
 /// Never returns unless it cannot begin.
-async fn serve_clients(loaded: Loaded, metrics: PrometheusHandle) -> Result<()> {
+async fn serve_clients(loaded: Loaded, transport: Transport, metrics: PrometheusHandle) -> Result<()> {
     let meta = metadata::connect(&loaded.config.etcd, &loaded.config.user).await?;
     let keys = UserKeys::new(&loaded.config.user);
     let config_key = keys.config(&loaded.config.cluster_id);
     let loaded = cluster_config::wait_for(meta.as_ref(), &config_key, &loaded).await?;
     let config = &loaded.config;
-    let master = Arc::new(Master::new(meta.clone(), keys.property(&config.cluster_id), options(config)));
+    let master = Master::new(meta.clone(), keys.property(&config.cluster_id), options(config));
+    let master = Arc::new(master.dialing(transport.dialer()));
     let to_operators = AllowList::new("http", config.http_networks().to_vec());
     let to_clients = AllowList::new("listen", config.ip_whitelist.clone());
     let mut tasks = JoinSet::new();
+    // Ends with the process.
+    _ = transport.follow();
     tasks.spawn({
         let master = master.clone();
         async move { master.run().await }
@@ -93,10 +98,10 @@ async fn serve_clients(loaded: Loaded, metrics: PrometheusHandle) -> Result<()> 
     let _upkeep = telemetry::keep_up(metrics.clone());
     if !config.http.is_empty() {
         let (listener, _) = server::bind("http", &config.http).await?;
-        let allowed = to_operators.clone();
+        let (allowed, acceptor) = (to_operators.clone(), transport.acceptor("http"));
         let router = operators(master.clone(), metrics);
         tasks.spawn(async move {
-            if let Err(error) = axum::serve(Guarded { listener, allowed }, router).await {
+            if let Err(error) = axum::serve(Guarded { listener, allowed, acceptor }, router).await {
                 tracing::error!(%error, "health and metrics are no longer served");
             }
         });
@@ -129,15 +134,16 @@ async fn serve_clients(loaded: Loaded, metrics: PrometheusHandle) -> Result<()> 
     });
     let nodes = master.nodes().len();
     let mut out = std::io::stdout().lock();
+    let with = if transport.is_tls() { " with TLS" } else { "" };
     let greeting =
-        format!("Redkite {} Master listens on {listen}; it knows of {nodes} nodes.", env!("CARGO_PKG_VERSION"));
+        format!("Redkite {} Master listens on {listen}{with}; it knows of {nodes} nodes.", env!("CARGO_PKG_VERSION"));
     if let Err(error) = writeln!(out, "{greeting}").and_then(|()| out.flush()) {
         // Nobody reads: no reason not to serve.
         tracing::debug!(%error, "the greeting could not be printed");
     }
     drop(out);
     tracing::info!(%listen, nodes, "serving");
-    let mut guarded = Guarded { listener, allowed: to_clients };
+    let mut guarded = Guarded { listener, allowed: to_clients, acceptor: transport.acceptor("listen") };
     let mut clients = JoinSet::new();
     loop {
         let (stream, peer) = tokio::select! {
@@ -165,14 +171,13 @@ fn options(config: &Config) -> MasterOptions {
 
 /// Passes a connection on to the Master's own paths, or to a node.
 async fn serve_client(
-    stream: TcpStream,
+    mut stream: Stream,
     peer: SocketAddr,
     listen: SocketAddr,
     master: &Master,
-    own: &mpsc::Sender<(TcpStream, SocketAddr)>,
+    own: &mpsc::Sender<(Stream, SocketAddr)>,
 ) -> io::Result<()> {
-    prepare_socket(&stream, peer);
-    let is_own = tokio::time::timeout(FIRST_BYTES_WITHIN, is_own(&stream)).await??;
+    let is_own = tokio::time::timeout(FIRST_BYTES_WITHIN, is_own(&mut stream)).await??;
     if is_own {
         return own.send((stream, peer)).await.map_err(|_| io::ErrorKind::BrokenPipe.into());
     }
@@ -180,7 +185,7 @@ async fn serve_client(
     let tries = master.nodes().len().max(1);
     for _ in 0..tries {
         let Some(place) = master.choose_within(CHOSEN_WITHIN).await else { break };
-        match tokio::time::timeout(CONNECTED_WITHIN, TcpStream::connect(&place.member.internal)).await {
+        match tokio::time::timeout(CONNECTED_WITHIN, master.connect(&place.member)).await {
             Ok(Ok(node)) => return pass_on(stream, peer, listen, node, &place).await,
             failed => {
                 tracing::debug!(node = %place.member.node, ?failed, "a node cannot be connected to");
@@ -192,9 +197,9 @@ async fn serve_client(
     Err(io::Error::new(io::ErrorKind::NotConnected, "no node of the cluster is alive"))
 }
 
-async fn is_own(stream: &TcpStream) -> io::Result<bool> {
+async fn is_own(stream: &mut Stream) -> io::Result<bool> {
     for begin in OWN {
-        if begins_with(stream, begin).await? {
+        if stream.begins_with(begin).await? {
             return Ok(true);
         }
     }
@@ -203,18 +208,18 @@ async fn is_own(stream: &TcpStream) -> io::Result<bool> {
 
 /// Both ways, until the node has ended it or counts as down. A client that has no more to send still gets its answers.
 async fn pass_on(
-    mut client: TcpStream,
+    client: Stream,
     peer: SocketAddr,
     listen: SocketAddr,
-    mut node: TcpStream,
+    mut node: Stream,
     place: &Place,
 ) -> io::Result<()> {
-    prepare_socket(&node, peer);
-    let at = client.local_addr().unwrap_or(listen);
+    node.socket().inspect(|socket| prepare_socket(socket, peer));
+    let at = client.socket().and_then(|socket| socket.local_addr().ok()).unwrap_or(listen);
     node.write_all(&handover::header(peer, at, &place.secret, &place.member.boot)?).await?;
     metrics::counter!("redkite_master_clients_total").increment(1);
-    let (mut from_client, mut to_client) = client.split();
-    let (mut from_node, mut to_node) = node.split();
+    let (mut from_client, mut to_client) = split(client);
+    let (mut from_node, mut to_node) = split(node);
     let asking = async {
         copy(&mut from_client, &mut to_node).await?;
         to_node.shutdown().await?;
@@ -230,15 +235,15 @@ async fn pass_on(
 
 /// Connections that were accepted elsewhere.
 struct Handed {
-    requests: mpsc::Receiver<(TcpStream, SocketAddr)>,
+    requests: mpsc::Receiver<(Stream, SocketAddr)>,
     listen: SocketAddr,
 }
 
 impl Listener for Handed {
-    type Io = TcpStream;
+    type Io = Stream;
     type Addr = SocketAddr;
 
-    async fn accept(&mut self) -> (TcpStream, SocketAddr) {
+    async fn accept(&mut self) -> (Stream, SocketAddr) {
         match self.requests.recv().await {
             Some(request) => request,
             None => std::future::pending().await,

@@ -1,12 +1,12 @@
 //! A node's place in its cluster: the port for the others, joining them, and telling them what it is to them. It is asked for
 //! data once it has fetched its share, and steps back before it stops.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use redkite_cluster::internal::{self, Answering, Network};
+use redkite_cluster::internal::{self, Answering};
 use redkite_cluster::{Holding, Joining, Load, Neighbours, State, change, join};
 use redkite_ingest::Ingest;
 use redkite_ingest::forward::Guests;
@@ -24,6 +24,7 @@ use crate::config::Config;
 use crate::engine::{Seat, Stores};
 use crate::fanout::{Answers, Others};
 use crate::forwarding::{Host, Relief};
+use crate::transport::Transport;
 
 /// Most connections that Masters have handed over and that are not served yet; further ones wait.
 const HANDED_OVER_MAX: usize = 1_024;
@@ -64,6 +65,7 @@ impl Membership {
     /// `load` what the Masters are told; it takes clients only as long as the node is not to leave.
     pub async fn join(
         config: &Config,
+        transport: &Transport,
         node: NodeId,
         stores: &Stores,
         listen: SocketAddr,
@@ -74,11 +76,7 @@ impl Membership {
         let (address, port) = advertised.rsplit_once(':').context("advertise has no port")?;
         let port = port.parse().context("the port of advertise is no number")?;
         let internal = listener.local_addr().context("the internal port")?;
-        // Announced at the host that clients know, unless it is bound to one of its own.
-        let internal = match internal.ip().is_unspecified() {
-            true => format!("{address}:{}", internal.port()),
-            false => internal.to_string(),
-        };
+        let internal = announced(config, address, internal);
         let holdings = Arc::<OnceLock<Arc<Holdings>>>::default();
         let known = Arc::<OnceLock<Arc<Neighbours>>>::default();
         let load = {
@@ -95,7 +93,8 @@ impl Membership {
         let stop = CancellationToken::new();
         let (to_clients, clients) = mpsc::channel(HANDED_OVER_MAX);
         let stopped = stop.clone().cancelled_owned();
-        let serving = tokio::spawn(internal::serve(listener, answering.clone(), to_clients, stopped));
+        let internal_port = internal::Port { listener, acceptor: transport.acceptor("internal") };
+        let serving = tokio::spawn(internal::serve(internal_port, answering.clone(), to_clients, stopped));
         let ambient = Ambient::system();
         let random = || format!("{:016x}{:016x}", ambient.random(), ambient.random());
         let keys = UserKeys::new(&config.user);
@@ -109,10 +108,11 @@ impl Membership {
             internal: &internal,
             random: [random(), random()],
         };
-        let (members, member) = join(joining, &Network, &answering).await?;
+        let (members, member) = join(joining, &transport.dialer(), &answering).await?;
         let incarnation = member.incarnation;
         tracing::info!(%node, %incarnation, internal, advertised, nodes = members.nodes.len(), "joined the cluster");
-        let neighbours = Neighbours::new(stores.meta.clone(), &keys, &config.cluster_id, node, &members);
+        let dialer = transport.dialer();
+        let neighbours = Neighbours::dialed(stores.meta.clone(), &keys, &config.cluster_id, node, &members, dialer);
         let neighbours = Arc::new(neighbours);
         _ = known.set(neighbours.clone());
         let following = tokio::spawn({
@@ -255,6 +255,22 @@ fn advertised(advertise: &str, listen: SocketAddr) -> String {
         Some((host, "0")) => format!("{host}:{}", listen.port()),
         Some(_) => advertise.to_owned(),
     }
+}
+
+/// Where the other processes are told that they reach the port that is open at `bound`: at the host that clients know, unless it
+/// is bound to one of its own. That is an address; where a certificate has to bear it, it is the name that was configured.
+fn announced(config: &Config, known: &str, bound: SocketAddr) -> String {
+    let configured =
+        config.internal.rsplit_once(':').map(|(host, _)| host).filter(|host| host.parse::<IpAddr>().is_err());
+    let host = match (bound.ip().is_unspecified(), config.tls.cert.is_empty()) {
+        (true, _) => known,
+        (false, true) => return bound.to_string(),
+        (false, false) if config.internal.is_empty() => known,
+        (false, false) => {
+            return configured.map_or_else(|| bound.to_string(), |host| format!("{host}:{}", bound.port()));
+        }
+    };
+    format!("{host}:{}", bound.port())
 }
 
 /// Where the port for the other nodes is opened.

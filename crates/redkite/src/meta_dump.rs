@@ -13,7 +13,7 @@ use redkite_meta::keys::{USER_LIST, UserKeys};
 use redkite_meta::{KeyRange, KeyValue, MetaStore, RangeRequest, dump};
 use redkite_types::{Revision, UserName};
 
-use crate::ask::ask;
+use crate::ask::{Target, ask};
 use crate::config::Loaded;
 use crate::data_dir::{DataDir, DataDirError, Holder};
 use crate::meta_file::{self, Writer};
@@ -68,13 +68,17 @@ async fn read(loaded: &Loaded) -> Result<String> {
             }
             lines(metadata::embedded(&dir).await?.as_ref(), false).await
         }
-        Err(DataDirError::InUse { dir, holder: Holder { http, pid } }) => {
+        Err(DataDirError::InUse { dir, holder: Holder { http, tls, pid } }) => {
             let dir = dir.display();
             let server = pid.map_or_else(|| "a server".to_owned(), |pid| format!("process {pid}"));
             match http {
-                Some(http) => ask(http, "GET", "/meta/dump", DUMP_PATIENCE).with_context(|| {
-                    format!("{server} uses {dir} and was asked for its metadata on {http}; stop it and try again")
-                }),
+                Some(http) => {
+                    let asked = || {
+                        format!("{server} uses {dir} and was asked for its metadata on {http}; stop it and try again")
+                    };
+                    let target = Target::here(http, tls, &config.tls).with_context(asked)?;
+                    ask(&target, "GET", "/meta/dump", DUMP_PATIENCE).with_context(asked)
+                }
                 None => bail!(
                     "{server} uses {dir} and cannot be asked for its metadata, because it has no --http address; stop it, or \
                      start it again with one"

@@ -2,7 +2,6 @@
 //! by it. Whoever ends the command meanwhile ends the waiting; called again, it goes on.
 
 use std::io::Write as _;
-use std::net::SocketAddr;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -10,8 +9,7 @@ use anyhow::{Context, Result, bail};
 use redkite_types::{NodeId, Revision};
 use serde_json::{Value, json};
 
-use crate::admin::resolve;
-use crate::ask::{ask, ask_with};
+use crate::ask::{Target, ask, ask_with};
 use crate::cli::{DrainArgs, StatusArgs};
 use crate::master::Wish;
 
@@ -63,13 +61,13 @@ fn told(args: &StatusArgs, told: &Value, text: &str) -> Result<()> {
 
 /// The Master that is asked.
 struct Master {
-    address: SocketAddr,
+    server: Target,
     name: String,
 }
 
 impl Master {
     fn of(args: &StatusArgs) -> Result<Self> {
-        Ok(Self { address: resolve("--master", &args.master)?, name: args.master.clone() })
+        Ok(Self { server: Target::named("--master", &args.master, &args.tls)?, name: args.master.clone() })
     }
 
     fn asked(&self) -> String {
@@ -79,7 +77,7 @@ impl Master {
     /// Asks for a change; the revision at which it holds, and up to which data is to be spread.
     fn wish(&self, wish: Wish) -> Result<(Revision, Revision)> {
         let body = serde_json::to_string(&wish)?;
-        let answer = ask_with(self.address, "PUT", "/redkite/nodes", &body, PATIENCE).with_context(|| self.asked())?;
+        let answer = ask_with(&self.server, "PUT", "/redkite/nodes", &body, PATIENCE).with_context(|| self.asked())?;
         let answer: Value = serde_json::from_str(&answer).context("the Master's answer is no JSON")?;
         let number =
             |key: &str| answer[key].as_i64().map(Revision).with_context(|| format!("the Master told no {key}"));
@@ -90,7 +88,7 @@ impl Master {
     fn wait_for(&self, since: Revision, leaves: Option<NodeId>, quiet: bool) -> Result<Value> {
         let mut shown = String::new();
         loop {
-            let loads = ask(self.address, "GET", "/redkite/loads", PATIENCE).with_context(|| self.asked())?;
+            let loads = ask(&self.server, "GET", "/redkite/loads", PATIENCE).with_context(|| self.asked())?;
             let loads: Value = serde_json::from_str(&loads).context("the Master's answer is no JSON")?;
             let (told, missing) = match progress(&loads, since, leaves) {
                 Progress::Done { missing } => (None, missing),

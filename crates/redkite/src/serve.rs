@@ -9,15 +9,17 @@ use tokio::runtime::Runtime;
 use crate::config::Loaded;
 use crate::server::Server;
 use crate::shutdown::Signals;
+use crate::transport::Transport;
 use crate::{failpoints, limits, metrics, telemetry};
 
 /// Serves until a signal ends it.
 pub fn run(loaded: Loaded, started: Instant) -> Result<()> {
+    let transport = Transport::open(&loaded)?;
     let (runtime, metrics) = prepare(&loaded)?;
     runtime.block_on(async {
         let mut signals = Signals::listen()?;
         let server = tokio::select! {
-            server = Server::open(loaded, metrics, started) => server?,
+            server = Server::open(loaded, transport, metrics, started) => server?,
             // Nothing has been promised to anybody yet.
             _ = signals.next() => return Ok(()),
         };

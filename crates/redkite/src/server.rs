@@ -32,6 +32,7 @@ use crate::engine::{Engine, Seat, Stores, replicas_waited_for};
 use crate::http::{self, Operators, Readiness};
 use crate::membership::{self, Membership};
 use crate::metrics as telemetry;
+use crate::transport::Transport;
 use connections::Connections;
 
 /// How long running requests, and then the flushes still owed, may take once the process was asked to end; then they are
@@ -41,6 +42,7 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(30);
 /// A server that has its ports and does not serve yet.
 pub struct Server {
     loaded: Loaded,
+    transport: Transport,
     dir: DataDir,
     engine: Engine,
     ports: Ports,
@@ -77,7 +79,12 @@ impl Ports {
 
 impl Server {
     /// Opens everything a server needs. `started` is when the process was.
-    pub async fn open(loaded: Loaded, metrics: PrometheusHandle, started: Instant) -> Result<Self> {
+    pub async fn open(
+        loaded: Loaded,
+        transport: Transport,
+        metrics: PrometheusHandle,
+        started: Instant,
+    ) -> Result<Self> {
         let mut dir = DataDir::open(Path::new(&loaded.config.data_dir))?;
         let stores = Stores::open(&loaded.config, &dir).await?;
         let keys = UserKeys::new(&loaded.config.user);
@@ -105,15 +112,16 @@ impl Server {
                 let ports = Ports::open(config).await?;
                 let (internal, _) = bind("internal", &membership::internal_address(config)).await?;
                 let load = load(connections.clone(), takes_clients.clone(), config.memory_budget_bytes);
-                let mut membership = Membership::join(config, node, &stores, ports.listen, internal, load).await?;
+                let mut membership =
+                    Membership::join(config, &transport, node, &stores, ports.listen, internal, load).await?;
                 cluster_config::raise_nodes(stores.meta.as_ref(), &key, membership.nodes).await?;
                 let engine = Engine::open(stores, config, membership.seat, Some(membership.peers())).await?;
                 membership.hold(engine.ingest.database().clone());
                 (loaded, engine, ports, Some(membership))
             }
         };
-        dir.announce(ports.http)?;
-        Ok(Self { loaded, dir, engine, ports, membership, connections, takes_clients, metrics, started })
+        dir.announce(ports.http, transport.is_tls())?;
+        Ok(Self { loaded, transport, dir, engine, ports, membership, connections, takes_clients, metrics, started })
     }
 
     /// Where clients connect.
@@ -131,6 +139,7 @@ impl Server {
         let banner = Banner {
             listen: self.ports.listen,
             http: self.ports.http,
+            is_tls: self.transport.is_tls(),
             data: self.data(),
             settings: &self.loaded.settings,
             shared: self.loaded.role != Role::Standalone,
@@ -147,15 +156,16 @@ impl Server {
     pub async fn serve(mut self, stop: impl Future<Output = ()>) -> Result<()> {
         let readiness = Arc::new(Readiness::default());
         let upkeep = telemetry::keep_up(self.metrics.clone());
+        let certificates = self.transport.follow();
         let Ports { listener: port, listen, http_listener, http } = self.ports;
         let to_operators = AllowList::new("http", self.loaded.config.http_networks().to_vec());
         let to_clients = AllowList::new("listen", self.loaded.config.ip_whitelist.clone());
         let operators = http_listener.map(|listener| {
             let engine = self.engine.clone();
             let holdings = self.membership.as_ref().and_then(Membership::holdings);
-            let allowed = to_operators.clone();
+            let (allowed, acceptor) = (to_operators.clone(), self.transport.acceptor("http"));
             http::serve(
-                Guarded { listener, allowed },
+                Guarded { listener, allowed, acceptor },
                 Operators { readiness: readiness.clone(), engine, holdings, metrics: self.metrics.clone() },
             )
         });
@@ -170,6 +180,7 @@ impl Server {
         listener.forwarded = self.membership.as_mut().and_then(Membership::clients);
         listener.events = connections.clone();
         listener.accept = Arc::new(to_clients.clone());
+        listener.acceptor = self.transport.acceptor("listen");
         let following = self.membership.as_ref().map(|membership| {
             let others = membership.peers();
             let relief = membership.share_memory(&self.loaded.config, &ingest);
@@ -216,7 +227,7 @@ impl Server {
         self.engine.maintenance.stop().await;
         connections.release();
         drop((connections, ingest));
-        for task in [Some(upkeep), operators, following].into_iter().flatten() {
+        for task in [Some(upkeep), certificates, operators, following].into_iter().flatten() {
             task.abort();
             // Ended or cut off: either way it no longer holds anything.
             _ = task.await;

@@ -7,8 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use crate::admin::resolve;
-use crate::ask::ask;
+use crate::ask::{Target, ask};
 use crate::cli::StatusArgs;
 
 /// A Master answers from what it has in memory.
@@ -16,8 +15,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Asks and prints: for people a table, for programs what the Master answered.
 pub fn run(args: &StatusArgs) -> Result<()> {
-    let address = resolve("--master", &args.master)?;
-    let answer = ask(address, "GET", "/redkite/loads", PATIENCE)
+    let master = Target::named("--master", &args.master, &args.tls)?;
+    let answer = ask(&master, "GET", "/redkite/loads", PATIENCE)
         .with_context(|| format!("the Master at {} (see --master) could not be asked", args.master))?;
     let text = match args.json {
         true => format!("{}\n", answer.trim()),

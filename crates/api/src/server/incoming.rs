@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use redkite_net::{Acceptor, Stream};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -29,6 +30,7 @@ const WAITING_MAX: i32 = 4_096;
 pub(super) struct Incoming {
     listener: TcpListener,
     policy: Arc<dyn AcceptPolicy>,
+    acceptor: Acceptor,
     events: Arc<dyn ConnectionEvents>,
     drain: Drain,
     next_id: u64,
@@ -40,6 +42,7 @@ impl Incoming {
     pub(super) fn new(
         listener: TcpListener,
         policy: Arc<dyn AcceptPolicy>,
+        acceptor: Acceptor,
         events: Arc<dyn ConnectionEvents>,
         drain: Drain,
         forwarded: Option<mpsc::Receiver<Forwarded>>,
@@ -48,11 +51,11 @@ impl Incoming {
         if let Err(error) = SockRef::from(&listener).listen(WAITING_MAX) {
             tracing::debug!(%error, "the queue of waiting connections could not be made longer");
         }
-        Self { listener, policy, events, drain, next_id: 1, forwarded }
+        Self { listener, policy, acceptor, events, drain, next_id: 1, forwarded }
     }
 
     /// The next one; none once the server stops.
-    pub(super) async fn next(&mut self) -> Option<ClientStream<TcpStream>> {
+    pub(super) async fn next(&mut self) -> Option<ClientStream<Stream>> {
         let drain = self.drain.clone();
         tokio::select! {
             biased;
@@ -61,18 +64,19 @@ impl Incoming {
         }
     }
 
-    async fn accept(&mut self) -> ClientStream<TcpStream> {
+    async fn accept(&mut self) -> ClientStream<Stream> {
         loop {
             let accepted = tokio::select! {
-                accepted = self.listener.accept() => accepted,
-                forwarded = next_of(&mut self.forwarded) => Ok(forwarded),
+                accepted = self.listener.accept() => accepted.map(|(socket, peer)| (Arrived::Here(socket), peer)),
+                (stream, peer) = next_of(&mut self.forwarded) => Ok((Arrived::Elsewhere(stream), peer)),
             };
             match accepted {
-                Ok((stream, peer)) => {
-                    if self.policy.admits(peer.ip().to_canonical()) {
+                Ok((arrived, peer)) => {
+                    if !self.policy.admits(peer.ip().to_canonical()) {
+                        tracing::debug!(%peer, "a connection is not admitted");
+                    } else if let Some(stream) = self.stream(arrived, peer) {
                         return self.welcome(stream, peer);
                     }
-                    tracing::debug!(%peer, "a connection is not admitted");
                 }
                 Err(error) if is_about_one_peer(&error) => {
                     tracing::debug!(%error, "a peer gave up before it was accepted")
@@ -85,12 +89,30 @@ impl Incoming {
         }
     }
 
-    fn welcome(&mut self, stream: TcpStream, peer: SocketAddr) -> ClientStream<TcpStream> {
-        prepare_socket(&stream, peer);
+    fn stream(&self, arrived: Arrived, peer: SocketAddr) -> Option<Stream> {
+        match arrived {
+            Arrived::Here(socket) => {
+                prepare_socket(&socket, peer);
+                self.acceptor.accept(socket)
+            }
+            Arrived::Elsewhere(stream) => {
+                stream.socket().inspect(|socket| prepare_socket(socket, peer));
+                Some(stream)
+            }
+        }
+    }
+
+    fn welcome(&mut self, stream: Stream, peer: SocketAddr) -> ClientStream<Stream> {
         let id = ConnectionId(self.next_id);
         self.next_id += 1;
         ClientStream::new(stream, ConnectionInfo { id, peer }, Arc::clone(&self.events), self.drain.cut())
     }
+}
+
+/// A connection, and where it was accepted.
+enum Arrived {
+    Here(TcpStream),
+    Elsewhere(Stream),
 }
 
 /// Sends at once what there is to send, and has the kernel find out whether the other side is still there.

@@ -209,7 +209,7 @@ pub static KEYS: &[Key] = &[
         "[]",
         "Members of an etcd for the metadata; [] keeps the metadata in data_dir.",
     ),
-    key("etcd.user", Kind::Text, "", "User name, where etcd wants one."),
+    Key { alias: Some("etcd.username"), ..key("etcd.user", Kind::Text, "", "User name, where etcd wants one.") },
     key("etcd.password", Kind::Secret, "", "The user's password."),
     key("etcd.ca", Kind::Text, "", "PEM file of the certificates to trust; \"\" trusts what the system trusts."),
     key("etcd.cert", Kind::Text, "", "PEM file of this process's certificate, where etcd wants one."),
@@ -219,6 +219,25 @@ pub static KEYS: &[Key] = &[
         Kind::Bool,
         "true",
         "Forget the metadata's history after some minutes; false where etcd is shared with programs that need it.",
+    ),
+    key(
+        "tls.cert",
+        Kind::Text,
+        "",
+        "PEM file of this process's certificate; with it all its ports take TLS and nothing else.",
+    ),
+    key("tls.key", Kind::Text, "", "PEM file of that certificate's key."),
+    key(
+        "tls.client_ca",
+        Kind::Text,
+        "",
+        "PEM file of the authorities that clients' certificates are signed by; \"\" asks clients for none.",
+    ),
+    key(
+        "tls.ca",
+        Kind::Text,
+        "",
+        "PEM file of the authorities to trust in other processes of the cluster; \"\" trusts what the system trusts.",
     ),
     key(
         "session.memory_soft",
@@ -336,7 +355,7 @@ mod tests {
     fn top_level_keys_come_before_sections_and_sections_are_whole() {
         let mut sections: Vec<&str> = KEYS.iter().map(|key| key.name.split_once('.').map_or("", |(s, _)| s)).collect();
         sections.dedup();
-        assert_eq!(sections, ["", "storage", "etcd", "session", "server", "merge", "gc", "cache"]);
+        assert_eq!(sections, ["", "storage", "etcd", "tls", "session", "server", "merge", "gc", "cache"]);
     }
 
     #[test]

@@ -37,9 +37,18 @@ pub fn check(config: &Config, settings: &Settings) -> Vec<Problem> {
     if etcd.user.is_empty() && !etcd.password.is_empty() {
         refuse("etcd.password", "want etcd.user beside it".to_owned());
     }
-    if etcd.cert.is_empty() != etcd.key.is_empty() {
-        let (missing, given) = if etcd.cert.is_empty() { ("etcd.cert", "etcd.key") } else { ("etcd.key", "etcd.cert") };
-        refuse(given, format!("want {missing} beside it"));
+    let tls = &config.tls;
+    for (cert, key, names) in
+        [(&etcd.cert, &etcd.key, ["etcd.cert", "etcd.key"]), (&tls.cert, &tls.key, ["tls.cert", "tls.key"])]
+    {
+        match (cert.is_empty(), key.is_empty()) {
+            (false, true) => refuse(names[0], format!("want {} beside it", names[1])),
+            (true, false) => refuse(names[1], format!("want {} beside it", names[0])),
+            _ => {}
+        }
+    }
+    if tls.cert.is_empty() && tls.key.is_empty() && !tls.client_ca.is_empty() {
+        refuse("tls.client_ca", "want tls.cert and tls.key beside it".to_owned());
     }
     problems
 }
@@ -50,6 +59,12 @@ pub fn check_member(config: &Config, settings: &Settings) -> Vec<Problem> {
     let mut refuse = |name: &str, reason: &str| problems.push(settings.problem(name, reason.to_owned()));
     if settings.get("cluster_id").is_some_and(|setting| setting.origin == Origin::Default) {
         refuse("cluster_id", "want the id of the cluster that this process belongs to");
+    }
+    if config.tls.cert.is_empty() && !config.tls.ca.is_empty() {
+        refuse(
+            "tls.ca",
+            "want tls.cert and tls.key beside it: the processes of a cluster have TLS among them if their ports do",
+        );
     }
     if config.etcd.endpoints.is_empty() {
         refuse("etcd.endpoints", "want the etcd of the cluster, such as [\"http://127.0.0.1:2379\"]");

@@ -149,6 +149,9 @@ fn what_is_refused_names_key_value_origin_and_what_would_do() {
     check("session.memory_soft=4G", "want at most session.memory_hard = \"2G\"");
     check("http=127.0.0.1:19530", "another port than that of listen");
     check("etcd.cert=a.pem", "want etcd.key beside it");
+    check("tls.cert=a.pem", "tls.cert = \"a.pem\" (from --set) is not valid: want tls.key beside it");
+    check("tls.key=a.pem", "want tls.cert beside it");
+    check("tls.client_ca=a.pem", "want tls.cert and tls.key beside it");
     check("user=a/b", "user = \"a/b\"");
     check("cluster_id=data", "cluster_id = \"data\"");
     check("log=blah", "log = \"blah\" (from --set) is not valid: want a log filter such as \"info\"");
@@ -170,7 +173,8 @@ fn limits_follow_what_they_depend_on() {
 
 #[test]
 fn secrets_are_not_printed() {
-    let loaded = with_set(&["etcd.user=root", "etcd.password=hush"]);
+    let loaded = with_set(&["etcd.username=root", "etcd.password=hush"]);
+    assert_eq!(loaded.config.etcd.user, "root");
     assert_eq!(loaded.config.etcd.password, "hush");
     assert!(!loaded.settings.dump().contains("hush"));
     assert!(!format!("{loaded:?}").contains("hush"));

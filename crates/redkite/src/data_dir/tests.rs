@@ -39,11 +39,11 @@ fn one_at_a_time_and_the_other_is_told_who() {
     let scratch = tempfile::tempdir().unwrap();
     let http = "127.0.0.1:9091".parse().unwrap();
     let mut first = DataDir::open(scratch.path()).unwrap();
-    first.announce(Some(http)).unwrap();
+    first.announce(Some(http), true).unwrap();
     let error = DataDir::open(scratch.path()).unwrap_err();
     assert!(error.to_string().contains("in use by another redkite (process"), "{error}");
     let DataDirError::InUse { holder, .. } = error else { panic!("{error}") };
-    assert_eq!(holder, Holder { pid: Some(std::process::id()), http: Some(http) });
+    assert_eq!(holder, Holder { pid: Some(std::process::id()), http: Some(http), tls: true });
     drop(first);
     DataDir::open(scratch.path()).unwrap();
 }
