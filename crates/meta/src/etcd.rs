@@ -122,7 +122,7 @@ pub struct EtcdStore {
     lease: LeaseClient,
     watch: WatchClient,
     /// Owns the set of endpoints the clients above choose from.
-    _client: Client,
+    client: Client,
 }
 
 impl std::fmt::Debug for EtcdStore {
@@ -145,7 +145,7 @@ impl EtcdStore {
             lease: client.lease_client(),
             watch: client.watch_client().max_decoding_message_size(RESPONSE_BYTES_MAX),
             options,
-            _client: client,
+            client,
         };
         store
             .retrying(&what, None, || {
@@ -250,7 +250,8 @@ impl MetaStore for EtcdStore {
     }
 
     async fn watch(&self, range: KeyRange, from: Revision) -> Result<WatchStream> {
-        watch::open(self.watch.clone(), self.options.request_timeout, range, from).await
+        let user = self.options.user.as_ref().map(|_| self.client.clone());
+        watch::open(self.watch.clone(), user, self.options.request_timeout, range, from).await
     }
 
     async fn lease_grant(&self, ttl: Duration) -> Result<LeaseId> {

@@ -27,6 +27,8 @@ pub(super) enum Failure {
     Transient(Error),
     /// It will not.
     Final(Error),
+    /// Nor will it, unless that was for a token that etcd does not know any more.
+    Denied(Error),
 }
 
 impl Failure {
@@ -34,7 +36,7 @@ impl Failure {
     pub(super) fn into_error(self) -> Error {
         match self {
             Failure::TooLarge => Error::Unavailable("an answer of etcd is larger than this client takes".to_owned()),
-            Failure::Transient(error) | Failure::Final(error) => error,
+            Failure::Transient(error) | Failure::Final(error) | Failure::Denied(error) => error,
         }
     }
 }

@@ -4,11 +4,13 @@
 //! - A connection that breaks is made again from the first revision not delivered; a partial one is dropped first.
 //! - etcd forgets deletions *at* the revision it compacted to but would still watch from there, silently without them. So
 //!   a watch from R asks from R - 1, which etcd refuses in that case, and leaves R - 1 out.
+//! - A token that etcd has forgotten, by a restart or by its age, is no error of a call here, but a watch that ends at once; then
+//!   another token is fetched.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use etcd_client::{EventType, WatchClient, WatchOptions, WatchResponse, WatchStream as EtcdWatchStream};
+use etcd_client::{Client, EventType, WatchClient, WatchOptions, WatchResponse, WatchStream as EtcdWatchStream};
 use futures::StreamExt;
 use redkite_types::Revision;
 
@@ -16,22 +18,25 @@ use super::failure::{self, Call, Failure};
 use super::{backoff, convert};
 use crate::{Error, Event, KeyRange, Result, WatchBatch, WatchStream, metrics, validate};
 
-/// Opens a watch; an error if etcd cannot be reached now. Later it is taken up again for ever.
+/// Opens a watch; an error if etcd cannot be reached now. Later it is taken up again for ever. `user` fetches tokens, where etcd
+/// wants them.
 pub(super) async fn open(
     client: WatchClient,
+    user: Option<Client>,
     timeout: Duration,
     range: KeyRange,
     from: Revision,
 ) -> Result<WatchStream> {
     validate::check_range(&range)?;
     let assembly = Assembly::new(from.max(Revision(2)));
-    let mut watch = Watch { client, timeout, range, connection: None, assembly, failures: 0, ended: false };
+    let mut watch = Watch { client, user, timeout, range, connection: None, assembly, failures: 0, ended: false };
     watch.connect().await.map_err(Failure::into_error)?;
     Ok(futures::stream::unfold(watch, Watch::next).boxed())
 }
 
 struct Watch {
     client: WatchClient,
+    user: Option<Client>,
     timeout: Duration,
     range: KeyRange,
     connection: Option<EtcdWatchStream>,
@@ -49,7 +54,7 @@ impl Watch {
             }
             match self.step().await {
                 Ok(()) => self.failures = 0,
-                Err(Failure::Final(error)) => {
+                Err(Failure::Final(error) | Failure::Denied(error)) => {
                     self.ended = true;
                     return Some((Err(error), self));
                 }
@@ -82,8 +87,19 @@ impl Watch {
         tokio::time::sleep(wait).await;
     }
 
-    /// Asks for the watch and waits until etcd confirms it.
     async fn connect(&mut self) -> std::result::Result<(), Failure> {
+        let asked = self.ask().await;
+        let (Err(Failure::Denied(error)), Some(user)) = (&asked, &self.user) else { return asked };
+        tracing::debug!(%error, "another token is fetched for a watch");
+        tokio::time::timeout(self.timeout, user.refresh_token())
+            .await
+            .map_err(|_| failure::timed_out(Call::Harmless, "login", self.timeout))?
+            .map_err(|error| failure::sort(Call::Harmless, "login", None, error))?;
+        self.ask().await
+    }
+
+    /// Asks for the watch and waits until etcd confirms it.
+    async fn ask(&mut self) -> std::result::Result<(), Failure> {
         let start = (self.assembly.from.0 - 1).max(1);
         let options = WatchOptions::new().with_start_revision(start).with_fragment().with_progress_notify();
         let (key, options) = convert::watch(&self.range, options);
@@ -189,7 +205,7 @@ impl Assembly {
         }
         let text = format!("etcd ended the watch: {reason}");
         if reason.contains("permission denied") || reason.contains("invalid auth token") {
-            return Failure::Final(Error::Unavailable(text));
+            return Failure::Denied(Error::Unavailable(text));
         }
         lost(&text)
     }

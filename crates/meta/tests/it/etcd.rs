@@ -93,9 +93,10 @@ async fn user_and_password() {
     admin.user_grant_role("app", "films").await.unwrap();
     admin.auth_enable().await.unwrap();
 
+    let endpoint = etcd.endpoint();
     let with = |user: Option<(&str, &str)>| EtcdOptions {
         user: user.map(|(name, password)| (name.to_owned(), password.to_owned())),
-        ..EtcdOptions::new(vec![etcd.endpoint()])
+        ..EtcdOptions::new(vec![endpoint.clone()])
     };
     for user in [None, Some(("root", "wrong")), Some(("nobody", "secret"))] {
         let error = EtcdStore::connect(with(user)).await.unwrap_err();
@@ -113,4 +114,31 @@ async fn user_and_password() {
         assert!(tokio::time::Instant::now() < deadline, "{error}");
     }
     assert_eq!(next_batch(&mut stream).await.events.len(), 1);
+    // Where nothing else is asked, the watch does that by itself.
+    let other = EtcdStore::connect(with(Some(("root", "secret")))).await.unwrap();
+    etcd.restart().unwrap();
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+    while let Err(error) = put(&other, "/films/c", "1").await {
+        assert!(tokio::time::Instant::now() < deadline, "{error}");
+    }
+    assert_eq!(next_batch(&mut stream).await.events.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tokens_that_grow_old_are_fetched_anew() {
+    let _shared = FAILPOINTS.read().await;
+    let etcd = Etcd::start_with(&["--auth-token-ttl=1"]).unwrap();
+    let mut admin = Client::connect([etcd.endpoint()], None).await.unwrap();
+    admin.user_add("root", "secret", None).await.unwrap();
+    admin.user_grant_role("root", "root").await.unwrap();
+    admin.auth_enable().await.unwrap();
+    let user = Some(("root".to_owned(), "secret".to_owned()));
+    let store = EtcdStore::connect(EtcdOptions { user, ..EtcdOptions::new(vec![etcd.endpoint()]) }).await.unwrap();
+    let revision = put(&store, "/a", "1").await.unwrap().revision;
+    // Longer than a token lives.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let mut stream = store.watch(everything(), revision).await.unwrap();
+    assert_eq!(next_batch(&mut stream).await.revision, revision);
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    put(&store, "/a", "2").await.unwrap();
 }
