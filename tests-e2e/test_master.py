@@ -1,15 +1,13 @@
 """The Master: S23 to S26, and S14 through it."""
 
-import hashlib
-import hmac
 import json
 import socket
-import struct
 
 import grpc
 import pytest
 
 from support import data
+from support.handover import handover, proof
 from support.raw import Raw, StatusError
 from support.server import run_binary
 from support.wait import until
@@ -220,18 +218,6 @@ def s14_a_node_applies_its_list_to_the_address_that_a_master_tells(new_node, etc
     assert answer(port, "127.0.0.1", handover("127.0.0.7", "")) == b""
     # Nor is anything else taken there but calls of the cluster.
     assert answer(port, "127.0.0.1") == b""
-
-
-def proof(secret: str, client: str, boot: str) -> str:
-    return hmac.new(secret.encode(), f"redkite client {client} 4000 {boot}".encode(), hashlib.sha256).hexdigest()
-
-
-def handover(source: str, proven: str) -> bytes:
-    """What a Master's connection begins with: a PROXY v2 header, with a proof that it knows the secret in a field of its own."""
-    addresses = socket.inet_aton(source) + socket.inet_aton("127.0.0.1") + struct.pack(">HH", 4000, 19530)
-    field = struct.pack(">BH", 0xE4, len(proven)) + proven.encode()
-    rest = addresses + field
-    return b"\r\n\r\n\0\r\nQUIT\n" + struct.pack(">BBH", 0x21, 0x11, len(rest)) + rest
 
 
 def s42_clients_are_sent_elsewhere_while_a_node_stops(new_node, new_master, new_client, new_raw):

@@ -51,7 +51,8 @@ class Server:
     """A server on free ports, killed by its id at the end.
 
     `settings` become `--set key=value`. Without `data_dir` the data dies with the server. `wrapper` is a command that runs
-    the server as its own last arguments, in its own process. `host` is where it listens for clients.
+    the server as its own last arguments, in its own process. `host` is where it listens for clients. `tls` (of
+    support.certificates) is what its ports have.
     """
 
     # The command that runs it.
@@ -59,12 +60,13 @@ class Server:
 
     def __init__(
         self, data_dir=None, settings: dict | None = None, env: dict | None = None, args=(), wrapper=(), start=True,
-        host="127.0.0.1",
+        host="127.0.0.1", tls=None,
     ):
         self._scratch = Path(tempfile.mkdtemp(prefix="redkite-e2e-"))
         self.data_dir = Path(data_dir) if data_dir else self._scratch / "data"
         self.log_path = self._scratch / "log"
-        self.settings = dict(settings or {})
+        self.tls = tls
+        self.settings = (tls.settings if tls else {}) | dict(settings or {})
         self.env = dict(env or {})
         self.args = list(args)
         self.wrapper = list(wrapper)
@@ -84,12 +86,16 @@ class Server:
         return f"127.0.0.1:{self.port}"
 
     @property
+    def scheme(self) -> str:
+        return "https" if self.tls else "http"
+
+    @property
     def uri(self) -> str:
-        return f"http://{self.address}"
+        return f"{self.scheme}://{self.address}"
 
     @property
     def http(self) -> str:
-        return f"http://127.0.0.1:{self.http_port}"
+        return f"{self.scheme}://127.0.0.1:{self.http_port}"
 
     @property
     def pid(self) -> int:
@@ -128,8 +134,9 @@ class Server:
 
     def get(self, path: str, base: str | None = None) -> tuple[int, str, dict]:
         """GET: status, body, headers."""
+        context = self.tls.context() if self.tls else None
         try:
-            with urllib.request.urlopen((base or self.http) + path, timeout=10) as answer:
+            with urllib.request.urlopen((base or self.http) + path, timeout=10, context=context) as answer:
                 return answer.status, answer.read().decode(), dict(answer.headers)
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode(), dict(error.headers)
