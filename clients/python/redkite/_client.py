@@ -6,16 +6,15 @@ asked for where no answer came.
 """
 
 import functools
-import json
 import threading
 import time
-import urllib.error
-import urllib.request
 import uuid
 
 import grpc
 from pymilvus import MilvusClient, MilvusException
 from pymilvus.grpc_gen import milvus_pb2, milvus_pb2_grpc
+
+from redkite._master import Masters
 
 FLUSH_ID = "redkite-flush-id"
 BLOCK_OPS = "redkite-block-ops"
@@ -61,7 +60,8 @@ class NoNode(MilvusException):
 
 
 def connect(masters: str, **options) -> "Client":
-    """A client on a node that one of `masters` ("host:port", several with commas) names. Options are those of `Client`."""
+    """A client on a node that one of `masters` ("host:port" or "https://host:port", several with commas) names. Options are those
+    of `Client`."""
     return Client(masters, **options)
 
 
@@ -70,10 +70,9 @@ class Client(MilvusClient):
 
     def __init__(self, masters: str, *, patience_s: float = 30.0, **options):
         """`patience_s`: how long to look for a node, now and whenever the one it is on is gone. Other options are those of
-        `pymilvus.MilvusClient`, but for the address and the token."""
-        self._masters = [master.strip() for master in masters.split(",") if master.strip()]
-        if not self._masters:
-            raise ValueError("want the address of a Master, such as 'localhost:19530'")
+        `pymilvus.MilvusClient`, but for the address and the token. Those of TLS (`server_pem_path`, `ca_pem_path`,
+        `client_pem_path`, `client_key_path`, `server_name`) hold for Masters and nodes alike."""
+        self._masters = Masters(masters, options)
         self._patience_s = patience_s
         self._options = options
         self._handler = None
@@ -216,21 +215,21 @@ class Client(MilvusClient):
         deadline = time.monotonic() + self._patience_s
         while True:
             last = None
-            for master in self._masters:
+            for master in self._masters.addresses:
                 try:
-                    place = _route(master)
+                    place = self._masters.route(master, _ANSWER_S)
                     self._node = f"{place['address']}:{place['port']}"
-                    options = {"timeout": _ANSWER_S} | self._options
+                    options = {"timeout": _ANSWER_S} | self._options | self._masters.grpc_options
                     # A token of its own, so that it is not taken for another client of this process.
                     token = f"redkite:{uuid.uuid4().hex}"
                     grpc_options = _OPTIONS | options.pop("grpc_options", {})
-                    uri = f"http://{self._node}"
+                    uri = f"{self._masters.scheme}://{self._node}"
                     super().__init__(uri, token=token, dedicated=True, grpc_options=grpc_options, **options)
                     return
                 except (OSError, ValueError, KeyError, grpc.RpcError, MilvusException) as error:
                     last = error
             if time.monotonic() > deadline:
-                raise NoNode(message=f"no Master of {', '.join(self._masters)} names a node that answers: {last}") from last
+                raise NoNode(message=f"no Master of {', '.join(self._masters.addresses)} names a node that answers: {last}") from last
             time.sleep(_PAUSE_S)
 
     def _stub(self):
@@ -250,16 +249,6 @@ def _reading(name):
 for _name in _READS:
     if hasattr(MilvusClient, _name):
         setattr(Client, _name, _reading(_name))
-
-
-def _route(master: str) -> dict:
-    """Asks a Master for a node; the connection to it is closed again."""
-    try:
-        with urllib.request.urlopen(f"http://{master}/redkite/route", timeout=_ANSWER_S) as answer:
-            return json.load(answer)
-    except urllib.error.HTTPError as error:
-        with error:
-            raise OSError(f"Master {master} answers {error.code}: {error.read(4096).decode(errors='replace')}") from error
 
 
 def _check(status):
