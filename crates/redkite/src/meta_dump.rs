@@ -18,6 +18,7 @@ use crate::config::Loaded;
 use crate::data_dir::{DataDir, DataDirError, Holder};
 use crate::meta_file::{self, Writer};
 use crate::metadata;
+use crate::transport::check_etcd;
 
 /// How long a server may take to tell all its metadata.
 const DUMP_PATIENCE: Duration = Duration::from_secs(30);
@@ -26,6 +27,7 @@ const TRIES: u32 = 8;
 
 /// Writes all metadata to `file`, or prints it.
 pub fn run(loaded: &Loaded, file: Option<&Path>) -> Result<()> {
+    check_etcd(loaded)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let text = runtime.block_on(read(loaded))?;
     if let Some(file) = file {

@@ -2,10 +2,27 @@
 
 use std::sync::Arc;
 
-use redkite_net::{Acceptor, Dialer, Identity, Tls, TlsFiles, Trust};
+use redkite_net::{Acceptor, Client, Dialer, Identity, Tls, TlsError, TlsFiles, Trust};
 use tokio::task::JoinHandle;
 
 use crate::config::{Loaded, Problems, Role};
+
+/// Reads the files that the configuration names for connections to etcd.
+pub fn check_etcd(loaded: &Loaded) -> Result<(), Problems> {
+    let etcd = &loaded.config.etcd;
+    if etcd.endpoints.is_empty() || (etcd.ca.is_empty() && etcd.cert.is_empty()) {
+        return Ok(());
+    }
+    let identity = Identity { cert: (&etcd.cert).into(), key: (&etcd.key).into() };
+    let trust = if etcd.ca.is_empty() { Trust::System } else { Trust::File((&etcd.ca).into()) };
+    let checked = Client::open(&trust, Some(&identity).filter(|_| !etcd.cert.is_empty()));
+    checked.map(drop).map_err(|error| problem(loaded, "etcd", error))
+}
+
+fn problem(loaded: &Loaded, section: &str, error: TlsError) -> Problems {
+    let key = format!("{section}.{}", error.about.name());
+    Problems(vec![loaded.settings.problem(&key, error.reason)])
+}
 
 /// With TLS, or without. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -14,6 +31,7 @@ pub struct Transport(Option<Arc<Tls>>);
 impl Transport {
     /// Reads the files that the configuration names. To be done first: what is wrong with them is a problem of the configuration.
     pub fn open(loaded: &Loaded) -> Result<Self, Problems> {
+        check_etcd(loaded)?;
         let tls = &loaded.config.tls;
         if tls.cert.is_empty() {
             return Ok(Self(None));
@@ -28,11 +46,7 @@ impl Transport {
                 _ => Trust::System,
             },
         };
-        let opened = Tls::open(files).map_err(|error| {
-            let key = format!("tls.{}", error.about.name());
-            Problems(vec![loaded.settings.problem(&key, error.reason)])
-        });
-        opened.map(|tls| Self(Some(tls)))
+        Tls::open(files).map(|tls| Self(Some(tls))).map_err(|error| problem(loaded, "tls", error))
     }
 
     /// Whether ports take TLS and nothing else.
