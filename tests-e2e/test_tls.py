@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "clients/python"))
 import redkite
 
 from support import data
-from support.certificates import Authority, Tls
+from support.certificates import HERE, Authority, Tls
 from support.clients import own_client
 from support.etcd import GuardedEtcd
 from support.handover import handover, proof
@@ -185,10 +185,11 @@ def s14_the_allow_list_is_asked_before_a_handshake(new_server, authority):
 class Cluster:
     """A Master and two nodes with TLS among them and to their clients, over an etcd that wants a certificate and a password."""
 
-    def __init__(self, directory: Path, settings: dict | None = None):
+    def __init__(self, directory: Path, settings: dict | None = None, hosts: str = HERE):
         self.authority = Authority(directory / "certificates")
         self.etcd = GuardedEtcd(self.authority)
         self.servers = []
+        self._hosts = hosts
         storage = {"settings": {"storage.url": f"file://{directory}/shared"} | (settings or {})}
         storage["settings"] |= self.etcd.settings
         env = {"REDKITE_ETCD_PASSWORD": self.etcd.password}
@@ -200,7 +201,7 @@ class Cluster:
         self.master = self._add(Master(self.etcd, settings=own, env=env, tls=self._tls("master"), start=False))
 
     def _tls(self, name: str) -> Tls:
-        return Tls(self.authority, name, mutual=True)
+        return Tls(self.authority, name, mutual=True, hosts=self._hosts)
 
     def _add(self, server):
         self.servers.append(server)
@@ -299,6 +300,27 @@ def s14_a_node_applies_its_list_to_clients_of_a_master_with_tls(new_cluster):
                 wrapped.sendall(begin + request)
                 assert (b"HTTP/1.1 404" in wrapped.recv(1 << 16)) == answered, source
         assert b"HTTP" not in hears(port, begin + request)
+
+
+def test_certificates_may_bear_names_and_no_addresses(new_cluster):
+    cluster = new_cluster(hosts="DNS:localhost")
+    for node in cluster.nodes:
+        node.settings["advertise"] = f"localhost:{node.port}"
+    for server in cluster.servers:
+        server.launch()
+    at = ["--master", f"https://localhost:{cluster.master.port}", *cluster.master.tls.arguments]
+    until("both nodes to be alive", lambda: run_binary("status", *at).stdout.count(" alive ") == 2, timeout_s=60)
+    client = redkite.connect(f"https://localhost:{cluster.master.port}", **cluster.master.tls.client_options)
+    assert client.node in {f"localhost:{node.port}" for node in cluster.nodes}
+    through = MilvusClient(f"https://localhost:{cluster.master.port}", **cluster.master.tls.client_options)
+    name = data.create(client)
+    client.insert(name, data.rows(range(3)))
+    client.flush(name)
+    assert data.count(through, name) == 3
+    client.close()
+    # The name is checked: by their address they are nobody.
+    told = run_binary("status", "--master", cluster.master.uri, *cluster.master.tls.arguments)
+    assert told.returncode == 1 and "certificate not valid for name" in told.stderr, told
 
 
 def test_tokens_of_etcd_are_fetched_again(new_cluster):

@@ -56,9 +56,9 @@ class Authority:
 class Tls:
     """What a server has, and what its clients need; with `mutual` they show a certificate, too."""
 
-    def __init__(self, authority: Authority, name: str = "server", mutual: bool = False):
+    def __init__(self, authority: Authority, name: str = "server", mutual: bool = False, hosts: str = HERE):
         self.authority = authority
-        self.own = authority.issue(name)
+        self.own = authority.issue(name, hosts)
         self.settings = {"tls.cert": self.own.cert, "tls.key": self.own.key, "tls.ca": authority.ca}
         self.client = authority.issue(f"client-of-{name}") if mutual else None
         if mutual:

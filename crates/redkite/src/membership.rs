@@ -258,17 +258,15 @@ fn advertised(advertise: &str, listen: SocketAddr) -> String {
 }
 
 /// Where the other processes are told that they reach the port that is open at `bound`: at the host that clients know, unless it
-/// is bound to one of its own. That is an address; where a certificate has to bear it, it is the name that was configured.
+/// is bound to one of its own. With TLS that is the name that was configured, as a certificate may bear nothing else.
 fn announced(config: &Config, known: &str, bound: SocketAddr) -> String {
-    let configured =
-        config.internal.rsplit_once(':').map(|(host, _)| host).filter(|host| host.parse::<IpAddr>().is_err());
-    let host = match (bound.ip().is_unspecified(), config.tls.cert.is_empty()) {
-        (true, _) => known,
-        (false, true) => return bound.to_string(),
-        (false, false) if config.internal.is_empty() => known,
-        (false, false) => {
-            return configured.map_or_else(|| bound.to_string(), |host| format!("{host}:{}", bound.port()));
-        }
+    let has_tls = !config.tls.cert.is_empty();
+    let named = config.internal.rsplit_once(':').map(|(host, _)| host);
+    let host = match named {
+        _ if bound.ip().is_unspecified() => known,
+        None if has_tls => known,
+        Some(host) if has_tls && host.parse::<IpAddr>().is_err() => host,
+        _ => return bound.to_string(),
     };
     format!("{host}:{}", bound.port())
 }
@@ -284,6 +282,26 @@ pub fn internal_address(config: &Config) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config;
+
+    #[test]
+    fn the_port_for_the_others_is_announced_by_a_name_that_a_certificate_can_bear() {
+        let check = |set: &[&str], bound: &str, want: &str| {
+            let set = set.iter().map(|text| (*text).to_owned()).collect();
+            let command_line = config::CommandLine { set, ..Default::default() };
+            let loaded = config::load(&config::Sources { command_line, ..Default::default() }).unwrap();
+            assert_eq!(announced(&loaded.config, "db-1", bound.parse().unwrap()), want, "{bound}");
+        };
+        let tls = ["tls.cert=a", "tls.key=b"];
+        check(&[], "0.0.0.0:4000", "db-1:4000");
+        check(&[], "10.0.0.1:4000", "10.0.0.1:4000");
+        check(&["internal=inner:0"], "10.0.0.1:4000", "10.0.0.1:4000");
+        check(&tls, "10.0.0.1:4000", "db-1:4000");
+        check(&tls, "[::]:4000", "db-1:4000");
+        check(&[&tls[..], &["internal=inner:0"]].concat(), "10.0.0.1:4000", "inner:4000");
+        check(&[&tls[..], &["internal=10.0.0.1:0"]].concat(), "10.0.0.1:4000", "10.0.0.1:4000");
+        check(&[&tls[..], &["internal=[::1]:0"]].concat(), "[::1]:4000", "[::1]:4000");
+    }
 
     #[test]
     fn a_node_is_where_it_says_or_where_it_listens() {
