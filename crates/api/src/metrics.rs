@@ -13,6 +13,11 @@ pub(crate) fn connection_closed() {
     gauge!("redkite_connections_open").decrement(1.0);
 }
 
+/// There were too many of them.
+pub(crate) fn connection_turned_away() {
+    counter!("redkite_connections_turned_away_total").increment(1);
+}
+
 /// A handler panicked.
 pub(crate) fn request_panicked() {
     counter!("redkite_requests_panicked_total").increment(1);

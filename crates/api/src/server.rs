@@ -65,6 +65,11 @@ const CONCURRENT_STREAMS_MAX: u32 = 1024;
 /// few hundred searches at once is none.
 const PENDING_RESETS_MAX: usize = 1024;
 
+/// What HTTP/2 begins with.
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// How long a client may take to begin. From then on hyper bounds what it waits for.
+const BEGUN_WITHIN: Duration = Duration::from_secs(30);
+
 /// How long the tasks of connections that were cut off may take to notice. They wait for nothing else, so this is
 /// reached only where something blocks their threads.
 const CUT_OFF_MAX: Duration = Duration::from_secs(1);
@@ -74,6 +79,8 @@ const CUT_OFF_MAX: Duration = Duration::from_secs(1);
 pub struct ServerOptions {
     /// Largest request and answer, in bytes.
     pub message_bytes_max: usize,
+    /// Most connections at once; further ones are turned away. Each takes a file of the process, which needs some for its data.
+    pub connections_max: usize,
     /// A connection silent for this long is pinged, to find peers that vanished.
     pub keep_alive_interval: Duration,
     /// A ping unanswered for this long ends the connection.
@@ -92,6 +99,7 @@ impl Default for ServerOptions {
     fn default() -> Self {
         Self {
             message_bytes_max: 256 * 1024 * 1024,
+            connections_max: 50_000,
             keep_alive_interval: Duration::from_secs(30),
             keep_alive_timeout: Duration::from_secs(20),
             shutdown_grace: Duration::from_secs(30),
@@ -154,6 +162,10 @@ impl Server {
         let connections = TaskTracker::new();
         let serve = async {
             while let Some(stream) = incoming.next().await {
+                if connections.len() >= self.options.connections_max {
+                    crate::metrics::connection_turned_away();
+                    continue;
+                }
                 connections.spawn(port.clone().connection(stream, leave.child_token()));
             }
             // The port is closed.
@@ -186,8 +198,24 @@ struct Port<S> {
 
 impl<S: MilvusService> Port<S> {
     /// Serves one connection to its end, which `leave` asks for.
-    async fn connection(self: Arc<Self>, stream: ClientStream<Stream>, leave: CancellationToken) {
+    async fn connection(self: Arc<Self>, mut stream: ClientStream<Stream>, leave: CancellationToken) {
         let info = stream.info();
+        // Which version it is, and so what hyper waits for, shows in the first bytes.
+        let begun = tokio::select! {
+            begun = tokio::time::timeout(BEGUN_WITHIN, stream.begins_with(HTTP2_PREFACE)) => begun,
+            () = leave.cancelled() => return,
+        };
+        match begun {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => {
+                tracing::debug!(connection = %info.id, peer = %info.peer, %error, "a connection ended before it began");
+                return;
+            }
+            Err(_) => {
+                tracing::debug!(connection = %info.id, peer = %info.peer, "a connection says nothing, and is dropped");
+                return;
+            }
+        }
         let arrivals = Arrivals::new(self.message_bytes_max);
         let service = service_fn(|mut request| {
             // In the task of the connection, and in the order of the calls' headers.

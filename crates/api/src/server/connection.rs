@@ -10,6 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use redkite_net::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
@@ -95,6 +96,16 @@ impl<IO> ClientStream<IO> {
     /// Fails once the connection is cut. Whoever reads has seen to it that its task is woken then.
     fn check_cut(&self) -> io::Result<()> {
         if self.cut.is_cancelled() { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(()) }
+    }
+}
+
+impl ClientStream<Stream> {
+    /// Whether the client's bytes begin with `wanted`; nothing is taken from them.
+    pub async fn begins_with(&mut self, wanted: &[u8]) -> io::Result<bool> {
+        tokio::select! {
+            begins = self.inner.begins_with(wanted) => begins,
+            () = self.cut.cancelled() => Err(io::ErrorKind::ConnectionAborted.into()),
+        }
     }
 }
 

@@ -99,6 +99,47 @@ async fn a_panic_costs_one_request_only() {
     client.get_version(GetVersionRequest {}).await.unwrap();
 }
 
+/// Time passes by itself here wherever nothing else does.
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_says_nothing_is_dropped() {
+    let server = server().await;
+    // Half of what HTTP/2 begins with is nothing yet.
+    for begin in [&b""[..], b"PRI * HTTP/2.0"] {
+        let mut silent = TcpStream::connect(server.address).await.unwrap();
+        silent.write_all(begin).await.unwrap();
+        let mut answer = Vec::new();
+        silent.read_to_end(&mut answer).await.unwrap();
+        assert!(answer.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn connections_beyond_the_limit_are_turned_away() {
+    let server = start(Arc::new(AcceptAll), ServerOptions { connections_max: 2, ..patient() }).await;
+    let mut clients = Vec::new();
+    for _ in 0..2 {
+        let mut client = server.client().await;
+        client.get_version(GetVersionRequest {}).await.unwrap();
+        clients.push(client);
+    }
+    let mut third = TcpStream::connect(server.address).await.unwrap();
+    assert_eq!(third.read(&mut [0]).await.unwrap(), 0);
+    clients[0].get_version(GetVersionRequest {}).await.unwrap();
+    drop(clients.pop());
+    // Its end is noticed in a moment.
+    let path = "GET /v2/x HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    loop {
+        let mut again = TcpStream::connect(server.address).await.unwrap();
+        let mut answer = Vec::new();
+        if again.write_all(path.as_bytes()).await.is_ok() {
+            _ = again.read_to_end(&mut answer).await;
+        }
+        if !answer.is_empty() {
+            break;
+        }
+    }
+}
+
 #[tokio::test]
 async fn connections_are_numbered_and_their_end_is_told_once() {
     let mut server = server().await;
