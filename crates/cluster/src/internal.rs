@@ -46,6 +46,9 @@ const PROOF: &str = "redkite-cluster-proof";
 pub(crate) const ANSWER_MAX: Duration = Duration::from_secs(2);
 /// Most connections of which it is not known yet what they are for; further ones wait.
 const UNSORTED_MAX: usize = 1_024;
+/// Most connections that carry calls: one of each other process of the largest cluster, and some for those that come anew. Further
+/// ones are turned away.
+const CALLERS_MAX: usize = 16_384;
 /// What a connection for calls begins with.
 const HTTP2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Most bytes of the reason why work was refused.
@@ -220,15 +223,16 @@ pub async fn serve(
         .max_encoding_message_size(WORK_BYTES_MAX);
     let service = InterceptedService::new(member, answering.clone());
     let (calls, incoming) = mpsc::channel(UNSORTED_MAX);
-    let incoming = stream::unfold(incoming, async |mut incoming: mpsc::Receiver<Stream>| {
-        incoming.recv().await.map(|stream| (Ok::<_, io::Error>(Call(stream)), incoming))
+    let incoming = stream::unfold(incoming, async |mut incoming: mpsc::Receiver<Call>| {
+        incoming.recv().await.map(|stream| (Ok::<_, io::Error>(stream), incoming))
     });
     let [keep_alive_interval, keep_alive_timeout] = KEEP_ALIVE;
     let mut server = Server::builder()
         .max_concurrent_streams(Some(CALLS_MAX))
         .http2_keepalive_interval(Some(keep_alive_interval))
         .http2_keepalive_timeout(Some(keep_alive_timeout));
-    let accepting = accept(port.into(), Sorter { answering, clients, calls });
+    let accepting =
+        accept(port.into(), Sorter { answering, clients, calls, places: Arc::new(Semaphore::new(CALLERS_MAX)) });
     tokio::pin!(stop);
     tokio::select! {
         served = server.add_service(service).serve_with_incoming(incoming) => {
@@ -282,7 +286,9 @@ async fn accept(Port { listener, acceptor }: Port, sorter: Sorter) {
 struct Sorter {
     answering: Answering,
     clients: mpsc::Sender<Forwarded>,
-    calls: mpsc::Sender<Stream>,
+    calls: mpsc::Sender<Call>,
+    /// For connections that carry calls.
+    places: Arc<Semaphore>,
 }
 
 impl Sorter {
@@ -293,7 +299,11 @@ impl Sorter {
         if !stream.begins_with(handover::SIGNATURE).await? {
             // All of it: what has begun no more than a connection would be waited for without end.
             return match stream.begins_with(HTTP2_PREFACE).await? {
-                true => self.calls.send(stream).await.map_err(|_| ended()),
+                true => {
+                    let full = |_| io::Error::new(io::ErrorKind::QuotaExceeded, "there are too many of them");
+                    let place = self.places.clone().try_acquire_owned().map_err(full)?;
+                    self.calls.send(Call { stream, _place: place }).await.map_err(|_| ended())
+                }
                 false => Err(stranger()),
             };
         }

@@ -5,8 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::extract::connect_info::Connected;
-use axum::serve::{IncomingStream, Listener};
+use axum::serve::Listener;
 use ipnet::IpNet;
 use parking_lot::{Mutex, RwLock};
 use redkite_api::server::{AcceptPolicy, prepare_socket};
@@ -111,15 +110,9 @@ impl Listener for Guarded {
     }
 }
 
-/// Who made a request that came through a [`Guarded`].
+/// Who made a request.
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub SocketAddr);
-
-impl Connected<IncomingStream<'_, Guarded>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, Guarded>) -> Self {
-        Self(*stream.remote_addr())
-    }
-}
 
 #[cfg(test)]
 mod tests {

@@ -10,6 +10,7 @@
 
 mod admin;
 mod readiness;
+mod serving;
 
 use std::sync::Arc;
 
@@ -30,6 +31,7 @@ use crate::engine::Engine;
 use crate::meta_dump;
 use crate::metrics as telemetry;
 pub use readiness::Readiness;
+pub use serving::serve_by;
 
 pub(crate) const JSON: &str = "application/json";
 const JSON_LINES: &str = "application/x-ndjson";
@@ -64,12 +66,7 @@ pub fn serve(listener: Guarded, operators: Operators) -> JoinHandle<()> {
         .route("/admin/fragments/{collection}", get(admin::fragments))
         .fallback(async || error(StatusCode::NOT_FOUND, "there are /healthz, /readyz and /metrics"))
         .with_state(operators);
-    tokio::spawn(async move {
-        let service = router.into_make_service_with_connect_info::<Peer>();
-        if let Err(error) = axum::serve(listener, service).await {
-            tracing::error!(%error, "health and metrics are no longer served");
-        }
-    })
+    tokio::spawn(serve_by(listener, router))
 }
 
 async fn readyz(State(operators): State<Operators>) -> Response<Body> {

@@ -20,8 +20,9 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{Response, StatusCode};
+use axum::middleware::{Next, from_fn};
 use axum::routing::{get, put};
 use axum::serve::Listener;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -39,7 +40,7 @@ use tokio::task::JoinSet;
 
 use crate::allow_list::{AllowList, Guarded};
 use crate::config::{Config, Loaded, Problems};
-use crate::http::{JSON, PROMETHEUS, TEXT, answer};
+use crate::http::{JSON, PROMETHEUS, TEXT, answer, serve_by};
 use crate::shutdown::Signals;
 use crate::transport::Transport;
 use crate::{cluster_config, membership, metadata, metrics as telemetry, serve, server};
@@ -56,6 +57,8 @@ const CONNECTED_WITHIN: Duration = Duration::from_secs(2);
 const CLIENTS_MAX: usize = 50_000;
 /// Most bytes of changes of the configuration.
 const CHANGES_BYTES_MAX: usize = 1 << 20;
+/// How long a request to the Master itself may take, its body included.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
 /// Most requests to the Master itself that wait.
 const OWN_WAITING_MAX: usize = 1_024;
 
@@ -100,11 +103,7 @@ async fn serve_clients(loaded: Loaded, transport: Transport, metrics: Prometheus
         let (listener, _) = server::bind("http", &config.http).await?;
         let (allowed, acceptor) = (to_operators.clone(), transport.acceptor("http"));
         let router = operators(master.clone(), metrics);
-        tasks.spawn(async move {
-            if let Err(error) = axum::serve(Guarded { listener, allowed, acceptor }, router).await {
-                tracing::error!(%error, "health and metrics are no longer served");
-            }
-        });
+        tasks.spawn(serve_by(Guarded { listener, allowed, acceptor }, router));
     }
     let (own, requests) = mpsc::channel(OWN_WAITING_MAX);
     let copies = Arc::new(AtomicU64::new(membership::copies(config) as u64));
@@ -114,11 +113,7 @@ async fn serve_clients(loaded: Loaded, transport: Transport, metrics: Prometheus
         let copies = copies.clone();
         let router =
             own_paths(Known { master: master.clone(), cluster: config.cluster_id.clone(), stored, members, copies });
-        async move {
-            if let Err(error) = axum::serve(Handed { requests, listen }, router).await {
-                tracing::error!(%error, "routes are no longer told");
-            }
-        }
+        serve_by(Handed { requests, listen }, router)
     });
     tasks.spawn({
         let (master, to_clients, loaded) = (master.clone(), to_clients.clone(), loaded.clone());
@@ -298,6 +293,7 @@ fn own_paths(known: Known) -> Router {
         .route("/redkite/config", get(configured).put(configure))
         .route("/redkite/nodes", put(rearrange))
         .layer(DefaultBodyLimit::max(CHANGES_BYTES_MAX))
+        .layer(from_fn(in_time))
         .fallback(async || {
             failure(
                 StatusCode::NOT_FOUND,
@@ -305,6 +301,14 @@ fn own_paths(known: Known) -> Router {
             )
         })
         .with_state(known)
+}
+
+/// A request that comes a byte at a time must not take a place for long.
+async fn in_time(request: Request, next: Next) -> Response<Body> {
+    match tokio::time::timeout(ANSWERED_WITHIN, next.run(request)).await {
+        Ok(answer) => answer,
+        Err(_) => failure(StatusCode::REQUEST_TIMEOUT, "the request was not there, or not answered, in time"),
+    }
 }
 
 async fn route(State(known): State<Known>) -> Response<Body> {

@@ -30,6 +30,7 @@ use crate::config::{Config, Loaded, Role};
 use crate::data_dir::DataDir;
 use crate::engine::{Engine, Seat, Stores, replicas_waited_for};
 use crate::http::{self, Operators, Readiness};
+use crate::limits;
 use crate::membership::{self, Membership};
 use crate::metrics as telemetry;
 use crate::transport::Transport;
@@ -173,6 +174,7 @@ impl Server {
         let mut listener = Listener::new();
         listener.options = ServerOptions {
             message_bytes_max: usize::try_from(self.loaded.config.server.message_bytes_max).unwrap_or(usize::MAX),
+            connections_max: limits::connections_max(),
             shutdown_grace: SHUTDOWN_GRACE,
             ..ServerOptions::default()
         };
