@@ -277,6 +277,9 @@ def s24_a_cluster_with_tls_everywhere_works_as_one_without(new_cluster, new_clie
     assert changed.returncode == 0 and "flush_interval = 77\n" in changed.stdout, changed
     got = run_binary("config", "get", *at)
     assert "flush_interval = 77\n" in got.stdout and "correct" not in got.stdout, got
+    assert run_binary("rebalance", *at).returncode == 0
+    drained = run_binary("drain", "--node", "2", *at)
+    assert drained.returncode == 0, drained
     for told in [*(server.log() for server in cluster.servers), str(cluster.etcd.get_all())]:
         assert cluster.etcd.password not in told
     dumped = run_binary("master", "--dump-config", env={"REDKITE_ETCD_PASSWORD": cluster.etcd.password}, *[])
