@@ -167,9 +167,21 @@ impl EtcdStore {
     ) -> std::result::Result<T, Failure> {
         match tokio::time::timeout(self.options.request_timeout, call).await {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(failure::sort(kind, what, revision, error)),
+            Ok(Err(error)) => match failure::sort(kind, what, revision, error) {
+                Failure::Denied(error) if self.options.user.is_some() => {
+                    self.log_in().await?;
+                    Err(Failure::Transient(error))
+                }
+                failure => Err(failure),
+            },
             Err(_) => Err(failure::timed_out(kind, what, self.options.request_timeout)),
         }
+    }
+
+    /// Fetches another token, for calls to come.
+    async fn log_in(&self) -> std::result::Result<(), Failure> {
+        tracing::debug!("another token is fetched from etcd");
+        login(&self.client, self.options.request_timeout).await
     }
 
     /// A call that does no harm if made twice: tried again where that may help.
@@ -209,6 +221,14 @@ impl EtcdStore {
             false => error,
         })
     }
+}
+
+/// Fetches another token.
+async fn login(client: &Client, timeout: Duration) -> std::result::Result<(), Failure> {
+    tokio::time::timeout(timeout, client.refresh_token())
+        .await
+        .map_err(|_| failure::timed_out(Call::Harmless, "login", timeout))?
+        .map_err(|error| failure::sort(Call::Harmless, "login", None, error))
 }
 
 /// Whether a transaction may change anything.

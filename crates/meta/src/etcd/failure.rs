@@ -90,6 +90,10 @@ fn sort_status(call: Call, what: &str, revision: Option<Revision>, status: &Stat
         Code::Unavailable if message.contains("no leader") || never_connected(status) => {
             Failure::Transient(Error::Unavailable(text()))
         }
+        // Users or roles have changed since the token was made. It is refused whatever was asked, so nothing has happened.
+        Code::InvalidArgument if message.contains("revision of auth store is old") => {
+            Failure::Denied(Error::Unavailable(text()))
+        }
         Code::InvalidArgument => Failure::Final(Error::Invalid(text())),
         Code::Unauthenticated | Code::PermissionDenied | Code::FailedPrecondition => {
             Failure::Final(Error::Unavailable(format!("{}; check the user and password for etcd", text())))

@@ -15,7 +15,7 @@ use futures::StreamExt;
 use redkite_types::Revision;
 
 use super::failure::{self, Call, Failure};
-use super::{backoff, convert};
+use super::{backoff, convert, login};
 use crate::{Error, Event, KeyRange, Result, WatchBatch, WatchStream, metrics, validate};
 
 /// Opens a watch; an error if etcd cannot be reached now. Later it is taken up again for ever. `user` fetches tokens, where etcd
@@ -91,10 +91,7 @@ impl Watch {
         let asked = self.ask().await;
         let (Err(Failure::Denied(error)), Some(user)) = (&asked, &self.user) else { return asked };
         tracing::debug!(%error, "another token is fetched for a watch");
-        tokio::time::timeout(self.timeout, user.refresh_token())
-            .await
-            .map_err(|_| failure::timed_out(Call::Harmless, "login", self.timeout))?
-            .map_err(|error| failure::sort(Call::Harmless, "login", None, error))?;
+        login(user, self.timeout).await?;
         self.ask().await
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use etcd_client::{Client, PermissionType};
 use redkite_meta::{Error, EtcdOptions, EtcdStore, MetaStore, Op, Txn, contract};
-use redkite_testkit::{Etcd, free_port};
+use redkite_testkit::{Authority, Etcd, free_port};
 use redkite_types::Revision;
 
 use crate::{FAILPOINTS, everything, next_batch, put, value};
@@ -122,6 +122,37 @@ async fn user_and_password() {
         assert!(tokio::time::Instant::now() < deadline, "{error}");
     }
     assert_eq!(next_batch(&mut stream).await.events.len(), 1);
+}
+
+/// Tokens that say of when they are, as etcd's documentation advises, are refused once its users have changed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tokens_from_before_a_change_of_users_are_fetched_anew() {
+    let _shared = FAILPOINTS.read().await;
+    let authority = Authority::new().unwrap();
+    let signer = authority.issue("signer", "DNS:localhost").unwrap();
+    let [public, private] = [&signer.cert, &signer.key].map(|path| path.display().to_string());
+    let tokens = format!("--auth-token=jwt,pub-key={public},priv-key={private},sign-method=ES256,ttl=10m");
+    let etcd = Etcd::start_with(&[&tokens]).unwrap();
+    let mut admin = Client::connect([etcd.endpoint()], None).await.unwrap();
+    admin.user_add("root", "secret", None).await.unwrap();
+    admin.user_grant_role("root", "root").await.unwrap();
+    admin.auth_enable().await.unwrap();
+    let user = Some(("root".to_owned(), "secret".to_owned()));
+    let store = EtcdStore::connect(EtcdOptions { user, ..EtcdOptions::new(vec![etcd.endpoint()]) }).await.unwrap();
+    put(&store, "/a", "1").await.unwrap();
+    let mut admin =
+        Client::connect([etcd.endpoint()], Some(etcd_client::ConnectOptions::new().with_user("root", "secret")))
+            .await
+            .unwrap();
+    admin.user_add("another", "secret", None).await.unwrap();
+    assert_eq!(value(&store, "/a").await.unwrap(), "1");
+    admin.refresh_token().await.unwrap();
+    admin.user_add("one more", "secret", None).await.unwrap();
+    // A write is not tried again by itself; it has not happened.
+    let refused = put(&store, "/a", "2").await;
+    assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
+    assert_eq!(value(&store, "/a").await.unwrap(), "1");
+    put(&store, "/a", "2").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
