@@ -107,6 +107,17 @@ pub(crate) struct Made {
 }
 
 impl TlsFiles {
+    /// The file that a problem is about.
+    pub(crate) fn path(&self, about: About) -> Option<&Path> {
+        match (about, &self.trust) {
+            (About::Cert, _) => Some(&self.identity.cert),
+            (About::Key, _) => Some(&self.identity.key),
+            (About::ClientCa, _) => self.client_ca.as_deref(),
+            (About::Ca, Trust::File(path)) => Some(path),
+            (About::Ca, Trust::Nobody | Trust::System) => None,
+        }
+    }
+
     pub(crate) fn read(&self) -> Result<Contents, TlsError> {
         let Identity { cert, key } = &self.identity;
         Ok(Contents {

@@ -61,8 +61,8 @@ impl Tls {
                     }
                 }
                 Ok(Err(error)) if told.as_ref() != Some(&error) => {
-                    let about = error.about.name();
-                    tracing::warn!(about, %error, "certificates cannot be read again; those read before stay in use");
+                    let file = self.files.path(error.about);
+                    tracing::warn!(?file, %error, "certificates cannot be read again; those read before stay in use");
                     told = Some(error);
                 }
                 Ok(Err(_)) => {}
