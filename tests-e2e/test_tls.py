@@ -86,7 +86,7 @@ def test_commands_ask_servers_with_tls(new_server, authority):
     for arguments, told in [
         (["--address", server.http], "UnknownIssuer"),
         (["--address", server.http, "--tls-ca", authority.ca], "CertificateRequired"),
-        (["--address", server.http.removeprefix("https://")], f"write https://127.0.0.1:{server.http_port}"),
+        (["--address", server.http.removeprefix("https://")], f"if the server has TLS, write https://127.0.0.1:{server.http_port}"),
         (["--address", "localhost:1", "--tls-ca", authority.ca], "--tls-ca is for servers with TLS: write --address https://"),
         (["--address", server.http, "--tls-ca", "/none"], "--tls-ca: the file cannot be read"),
         (["--address", server.http, "--tls-cert", authority.ca], "--tls-cert wants --tls-key"),

@@ -1,7 +1,7 @@
 //! Asks a server over HTTP: the smallest HTTP/1 client that can, with TLS or without.
 
 use std::ffi::OsString;
-use std::io::{Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -62,11 +62,18 @@ impl Target {
         Ok(Self { address: reachable(http).to_string(), tls })
     }
 
+    /// To the first of its addresses that answers.
     fn connect(&self) -> Result<TcpStream> {
         let address = &self.address;
-        let mut found = address.to_socket_addrs().with_context(|| format!("{address:?} is no ADDR:PORT"))?;
-        let first = found.next().ok_or_else(|| anyhow!("{address:?} stands for no address"))?;
-        Ok(TcpStream::connect_timeout(&reachable(first), TIMEOUT)?)
+        let found = address.to_socket_addrs().with_context(|| format!("{address:?} is no ADDR:PORT"))?;
+        let mut failed = anyhow!("{address:?} stands for no address");
+        for address in found {
+            match TcpStream::connect_timeout(&reachable(address), TIMEOUT) {
+                Ok(stream) => return Ok(stream),
+                Err(error) => failed = error.into(),
+            }
+        }
+        Err(failed)
     }
 }
 
@@ -88,29 +95,33 @@ pub fn ask_with(server: &Target, method: &str, path: &str, body: &str, patience:
     // HTTP/1.0 keeps the body unchunked and ends it with the connection.
     let (address, length) = (&server.address, body.len());
     let request = format!("{method} {path} HTTP/1.0\r\nHost: {address}\r\nContent-Length: {length}\r\n\r\n{body}");
-    let mut answer = Vec::new();
     match &server.tls {
         Some(tls) => {
-            let mut stream = tls.over(stream, address)?;
-            stream.write_all(request.as_bytes()).and_then(|()| stream.flush())?;
-            stream.read_to_end(&mut answer)?;
+            let (answer, ended) = exchange(tls.over(stream, address)?, &request);
+            ended?;
             parse(&answer)
         }
         None => {
-            let mut stream = stream;
-            let read = stream.write_all(request.as_bytes()).and_then(|()| stream.read_to_end(&mut answer));
-            // It may have closed the connection before it had read all of the request.
-            if answer.is_empty() || !answer.starts_with(b"HTTP/") {
-                let read = read.map(|_| ());
-                return Err(anyhow!(
-                    read.err().map_or_else(|| "the answer is no HTTP".to_owned(), |error| error.to_string())
-                ))
-                .context(format!("if it has TLS, write https://{address}"));
+            let (answer, ended) = exchange(stream, &request);
+            let is_late =
+                matches!(&ended, Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut));
+            if !answer.starts_with(b"HTTP/") && !is_late {
+                // It may have closed the connection before it had read all of the request.
+                let why = ended.err().map_or_else(|| "the answer is no HTTP".to_owned(), |error| error.to_string());
+                bail!("{why}; if the server has TLS, write https://{address}");
             }
-            read?;
+            ended?;
             parse(&answer)
         }
     }
+}
+
+/// What is heard until the end, and how that came.
+fn exchange(mut stream: impl Read + Write, request: &str) -> (Vec<u8>, io::Result<()>) {
+    let mut answer = Vec::new();
+    let sent = stream.write_all(request.as_bytes()).and_then(|()| stream.flush());
+    let ended = sent.and_then(|()| stream.read_to_end(&mut answer).map(drop));
+    (answer, ended)
 }
 
 /// A server that listens everywhere is reached here.
