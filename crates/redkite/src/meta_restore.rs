@@ -10,10 +10,12 @@ use redkite_table::restore::{Plan, Restore};
 
 use crate::config::Loaded;
 use crate::data_dir::DataDir;
+use crate::transport::check_etcd;
 use crate::{engine, failpoints, meta_file, metadata, telemetry};
 
 /// Restores what is in `file`. With `accept_missing` although files are missing.
 pub fn run(loaded: &Loaded, file: &Path, accept_missing: bool) -> Result<()> {
+    check_etcd(loaded)?;
     let dump = meta_file::read(file)?;
     telemetry::start(&loaded.config.log, loaded.config.log_format)?;
     failpoints::arm();
