@@ -49,6 +49,15 @@ impl Target {
 
     /// The one on this machine that listens at `http`, with TLS as it is configured itself.
     pub fn here(http: SocketAddr, is_tls: bool, config: &TlsConfig) -> Result<Self> {
+        Self::configured(reachable(http).to_string(), is_tls, config)
+    }
+
+    /// Another process of the cluster: with TLS if this one has it.
+    pub fn of_cluster(address: &str, config: &TlsConfig) -> Result<Self> {
+        Self::configured(address.to_owned(), !config.cert.is_empty(), config)
+    }
+
+    fn configured(address: String, is_tls: bool, config: &TlsConfig) -> Result<Self> {
         let some = |path: &str| (!path.is_empty()).then(|| PathBuf::from(path));
         let tls = match is_tls {
             false => None,
@@ -59,10 +68,9 @@ impl Target {
                 Some(client.map_err(|error| anyhow!("tls.{}", describe(&error)))?)
             }
         };
-        Ok(Self { address: reachable(http).to_string(), tls })
+        Ok(Self { address, tls })
     }
 
-    /// To the first of its addresses that answers.
     fn connect(&self) -> Result<TcpStream> {
         let address = &self.address;
         let found = address.to_socket_addrs().with_context(|| format!("{address:?} is no ADDR:PORT"))?;

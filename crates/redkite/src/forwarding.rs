@@ -16,9 +16,8 @@ use redkite_types::NodeId;
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use crate::admin::resolve;
-use crate::ask::ask;
-use crate::config::Config;
+use crate::ask::{Target, ask};
+use crate::config::{Config, TlsConfig};
 use crate::metrics as telemetry;
 
 const _: () = assert!(QUESTION_BYTES_MAX < WORK_BYTES_MAX);
@@ -55,6 +54,7 @@ impl Rules {
 pub struct Relief {
     node: NodeId,
     budget_bytes: u64,
+    tls: TlsConfig,
     neighbours: Arc<Neighbours>,
     used_bytes: fn() -> Option<u64>,
     rules: Mutex<Rules>,
@@ -85,6 +85,7 @@ impl Relief {
         Self {
             node,
             budget_bytes: config.memory_budget_bytes,
+            tls: config.tls.clone(),
             neighbours,
             used_bytes: telemetry::anonymous_bytes,
             rules: Mutex::new(Rules::of(config)),
@@ -138,10 +139,10 @@ impl Relief {
             if is_avoided(&mut self.avoided.lock().masters, &master) {
                 continue;
             }
-            let (address, own) = (master.clone(), self.node);
+            let (address, tls, own) = (master.clone(), self.tls.clone(), self.node);
             let asked = tokio::task::spawn_blocking(move || {
-                let address = resolve("master_address", &address)?;
-                told(&ask(address, "GET", "/redkite/loads", MASTER_WITHIN)?)
+                let master = Target::of_cluster(&address, &tls)?;
+                told(&ask(&master, "GET", "/redkite/loads", MASTER_WITHIN)?)
             });
             match tokio::time::timeout(MASTER_WITHIN, asked).await {
                 // One that knows of nobody else is no help.
