@@ -1,22 +1,26 @@
 //! The metadata store in a shared etcd.
 //!
-//! Every call has a time limit. Reads are tried again a few times; a write never is: whether it may have happened is
-//! told apart instead (`failure.rs`). Sets of keys are read in pages of one revision (`pages.rs`); watches survive their
+//! Every call has a time limit. What did not happen is tried again for a while, with another member where there are several
+//! (`members.rs`); a write that may have happened never is: that is told instead (`failure.rs`). Sets of keys are read in pages of one revision (`pages.rs`); watches survive their
 //! connections (`watch.rs`). What any backend would refuse is refused before it is sent.
 
 mod backoff;
 mod convert;
 mod failure;
+mod members;
 mod pages;
 mod watch;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use etcd_client::{Certificate, Client, ConnectOptions, Identity, KvClient, LeaseClient, TlsOptions, WatchClient};
+use etcd_client::{Certificate, ConnectOptions, Identity, TlsOptions};
 use redkite_types::Revision;
+use tokio::time::Instant;
 
 use self::failure::{Call, Failure};
+use self::members::{Clients, Members};
 use crate::{
     Error, KeyRange, LeaseId, MetaStore, Op, RangeRequest, RangeResponse, Result, Txn, TxnResponse, WatchStream,
     failpoint, metrics, validate,
@@ -24,8 +28,11 @@ use crate::{
 
 /// Largest answer taken: a transaction's own ranges cannot be paged, and one watch fragment holds at least one event.
 const RESPONSE_BYTES_MAX: usize = 64 << 20;
-/// A read is tried this often before its caller hears of it.
-const READ_TRIES_MAX: u32 = 4;
+/// What did not happen is tried this often before its caller hears of it: together with the pauses about twice as long as a
+/// new leader takes to be elected.
+const TRIES_MAX: u32 = 8;
+/// And not again once as many times the time of one request have passed.
+const TRIED_FOR_REQUESTS: u32 = 2;
 
 /// How to reach etcd.
 #[derive(Clone)]
@@ -118,11 +125,7 @@ impl std::fmt::Debug for EtcdOptions {
 /// A metadata store in etcd.
 pub struct EtcdStore {
     options: EtcdOptions,
-    kv: KvClient,
-    lease: LeaseClient,
-    watch: WatchClient,
-    /// Owns the set of endpoints the clients above choose from.
-    client: Client,
+    members: Arc<Members>,
 }
 
 impl std::fmt::Debug for EtcdStore {
@@ -134,72 +137,34 @@ impl std::fmt::Debug for EtcdStore {
 impl EtcdStore {
     /// Connects, and reads once to see that etcd answers.
     pub async fn connect(options: EtcdOptions) -> Result<Self> {
-        let what = format!("connect to etcd at {}", options.endpoints.join(", "));
-        let connecting = Client::connect(&options.endpoints, Some(options.connect_options()));
-        let client = tokio::time::timeout(options.request_timeout, connecting)
-            .await
-            .map_err(|_| failure::timed_out(Call::Harmless, &what, options.request_timeout).into_error())?
-            .map_err(|error| failure::sort(Call::Harmless, &what, None, error).into_error())?;
-        let store = Self {
-            kv: client.kv_client().max_decoding_message_size(RESPONSE_BYTES_MAX),
-            lease: client.lease_client(),
-            watch: client.watch_client().max_decoding_message_size(RESPONSE_BYTES_MAX),
-            options,
-            client,
-        };
-        store
-            .retrying(&what, None, || {
-                let mut kv = store.kv.clone();
-                async move { kv.get("/", None).await }
-            })
-            .await
-            .map_err(Failure::into_error)?;
+        let members = Arc::new(Members::connect(options.clone()).await?);
+        let store = Self { options, members };
+        let reading = store
+            .retrying(Call::Harmless, "first read", None, |mut at: Clients| async move { at.kv.get("/", None).await });
+        reading.await.map_err(Failure::into_error)?;
         Ok(store)
     }
 
-    /// One call, within its time.
-    async fn call<T>(
+    /// Makes a call until it is answered, or may have been carried out although it was not.
+    async fn retrying<T, F>(
         &self,
         kind: Call,
         what: &str,
         revision: Option<Revision>,
-        call: impl Future<Output = std::result::Result<T, etcd_client::Error>>,
-    ) -> std::result::Result<T, Failure> {
-        match tokio::time::timeout(self.options.request_timeout, call).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => match failure::sort(kind, what, revision, error) {
-                Failure::Denied(error) if self.options.user.is_some() => {
-                    self.log_in().await?;
-                    Err(Failure::Transient(error))
-                }
-                failure => Err(failure),
-            },
-            Err(_) => Err(failure::timed_out(kind, what, self.options.request_timeout)),
-        }
-    }
-
-    /// Fetches another token, for calls to come.
-    async fn log_in(&self) -> std::result::Result<(), Failure> {
-        tracing::debug!("another token is fetched from etcd");
-        login(&self.client, self.options.request_timeout).await
-    }
-
-    /// A call that does no harm if made twice: tried again where that may help.
-    async fn retrying<T, F>(
-        &self,
-        what: &str,
-        revision: Option<Revision>,
-        mut call: impl FnMut() -> F,
+        call: impl Fn(Clients) -> F,
     ) -> std::result::Result<T, Failure>
     where
         F: Future<Output = std::result::Result<T, etcd_client::Error>>,
     {
+        let until = Instant::now() + self.options.request_timeout * TRIED_FOR_REQUESTS;
         let mut failures = 0;
         loop {
-            match self.call(Call::Harmless, what, revision, call()).await {
-                Err(Failure::Transient(error)) if failures + 1 < READ_TRIES_MAX => {
+            match self.members.ask(kind, what, revision, &call).await {
+                Err(Failure::Transient(Error::Unavailable(error)))
+                    if failures + 1 < TRIES_MAX && Instant::now() < until =>
+                {
                     failures += 1;
-                    tracing::debug!(%error, failures, "etcd did not answer, trying again");
+                    tracing::debug!(error, failures, "etcd did not answer, trying again");
                     tokio::time::sleep(backoff::wait_after(failures)).await;
                 }
                 other => return other,
@@ -210,8 +175,11 @@ impl EtcdStore {
     async fn send_txn(&self, txn: &Txn) -> Result<TxnResponse> {
         validate::check_txn(txn)?;
         failpoint::step("meta-etcd-before-txn").map_err(Error::Unavailable)?;
-        let mut kv = self.kv.clone();
-        let answer = self.call(Call::Write, "transaction", None, kv.txn(convert::txn(txn))).await;
+        let call = |mut at: Clients| {
+            let txn = convert::txn(txn);
+            async move { at.kv.txn(txn).await }
+        };
+        let answer = self.retrying(Call::Write, "transaction", None, call).await;
         failpoint::step("meta-etcd-after-txn").map_err(Error::OutcomeUnknown)?;
         let answer = answer.map_err(|failure| name_lease(failure.into_error(), lease_of(txn)))?;
         let revision = answer.header().map(|header| Revision(header.revision())).unwrap_or_default();
@@ -221,14 +189,6 @@ impl EtcdStore {
             false => error,
         })
     }
-}
-
-/// Fetches another token.
-async fn login(client: &Client, timeout: Duration) -> std::result::Result<(), Failure> {
-    tokio::time::timeout(timeout, client.refresh_token())
-        .await
-        .map_err(|_| failure::timed_out(Call::Harmless, "login", timeout))?
-        .map_err(|error| failure::sort(Call::Harmless, "login", None, error))
 }
 
 /// Whether a transaction may change anything.
@@ -270,38 +230,34 @@ impl MetaStore for EtcdStore {
     }
 
     async fn watch(&self, range: KeyRange, from: Revision) -> Result<WatchStream> {
-        let user = self.options.user.as_ref().map(|_| self.client.clone());
-        watch::open(self.watch.clone(), user, self.options.request_timeout, range, from).await
+        watch::open(self.members.clone(), range, from).await
     }
 
     async fn lease_grant(&self, ttl: Duration) -> Result<LeaseId> {
         validate::check_ttl(ttl)?;
         let seconds = ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0);
-        let mut client = self.lease.clone();
-        let granting = client.grant(i64::try_from(seconds).unwrap_or(i64::MAX), None);
-        let granted = self.call(Call::Harmless, "lease grant", None, granting).await.map_err(Failure::into_error)?;
+        let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
+        let call = |mut at: Clients| async move { at.lease.grant(seconds, None).await };
+        let granted = self.retrying(Call::Harmless, "lease grant", None, call).await.map_err(Failure::into_error)?;
         Ok(LeaseId(granted.id()))
     }
 
     async fn lease_keep_alive(&self, lease: LeaseId) -> Result<()> {
-        let renewed = self
-            .retrying("lease renewal", None, || {
-                let mut client = self.lease.clone();
-                async move { client.keep_alive(lease.0).await }
-            })
-            .await;
+        let call = |mut at: Clients| async move { at.lease.keep_alive(lease.0).await };
+        let renewed = self.retrying(Call::Harmless, "lease renewal", None, call).await;
         renewed.map(|_| ()).map_err(|failure| name_lease(failure.into_error(), Some(lease)))
     }
 
     async fn lease_revoke(&self, lease: LeaseId) -> Result<()> {
-        let mut client = self.lease.clone();
-        let revoked = self.call(Call::Write, "lease revocation", None, client.revoke(lease.0)).await;
+        let call = |mut at: Clients| async move { at.lease.revoke(lease.0).await };
+        let revoked = self.retrying(Call::Write, "lease revocation", None, call).await;
         revoked.map(|_| ()).map_err(|failure| name_lease(failure.into_error(), Some(lease)))
     }
 
     async fn compact(&self, revision: Revision) -> Result<()> {
-        let mut kv = self.kv.clone();
-        let compacted = self.call(Call::Harmless, "compaction", Some(revision), kv.compact(revision.0, None)).await;
+        // Tried once: a second time it could only be told that it has been done.
+        let call = |mut at: Clients| async move { at.kv.compact(revision.0, None).await };
+        let compacted = self.members.ask(Call::Harmless, "compaction", Some(revision), call).await;
         compacted.map(|_| ()).map_err(Failure::into_error)
     }
 }

@@ -266,7 +266,8 @@ pub trait MetaStore: Send + Sync + std::fmt::Debug + 'static {
     /// Reads a set of keys at one revision.
     async fn range(&self, request: RangeRequest) -> Result<RangeResponse>;
 
-    /// Runs a transaction. [`crate::Error::OutcomeUnknown`] if no answer came after it was sent; never retried inside.
+    /// Runs a transaction. [`crate::Error::OutcomeUnknown`] if no answer came after it was sent; inside it is retried only where
+    /// it is known not to have been sent.
     async fn txn(&self, txn: Txn) -> Result<TxnResponse>;
 
     /// Watches `range` from `from` (included) on; a revision still to come is waited for.

@@ -12,8 +12,13 @@ const LONGEST: Duration = Duration::from_secs(2);
 
 /// How long to wait after so many failures in a row (counted from 1).
 pub(super) fn wait_after(failures: u32) -> Duration {
+    jittered(failures, random())
+}
+
+/// A number that other processes do not have.
+pub(super) fn random() -> u64 {
     // A hasher's fresh random keys are all the randomness this needs.
-    jittered(failures, RandomState::new().hash_one(failures))
+    RandomState::new().hash_one(0)
 }
 
 fn jittered(failures: u32, random: u64) -> Duration {

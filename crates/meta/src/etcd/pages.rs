@@ -3,7 +3,8 @@
 use etcd_client::{GetOptions, GetResponse};
 use redkite_types::Revision;
 
-use super::failure::Failure;
+use super::failure::{Call, Failure};
+use super::members::Clients;
 use super::{EtcdStore, convert};
 use crate::{Error, KeyRange, RangeRequest, RangeResponse, Result, validate};
 
@@ -92,13 +93,11 @@ impl Page {
             options = options.with_keys_only();
         }
         let (key, options) = convert::get(&self.range, options);
-        store
-            .retrying("read", self.revision, || {
-                let mut kv = store.kv.clone();
-                let options = options.clone();
-                async move { kv.get(key, Some(options)).await }
-            })
-            .await
+        let call = |mut at: Clients| {
+            let options = options.clone();
+            async move { at.kv.get(key, Some(options)).await }
+        };
+        store.retrying(Call::Harmless, "read", self.revision, call).await
     }
 
     fn resize(&mut self, keys: usize, bytes: usize) {

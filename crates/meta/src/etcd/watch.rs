@@ -8,36 +8,28 @@
 //!   another token is fetched.
 
 use std::collections::VecDeque;
-use std::time::Duration;
+use std::sync::Arc;
 
-use etcd_client::{Client, EventType, WatchClient, WatchOptions, WatchResponse, WatchStream as EtcdWatchStream};
+use etcd_client::{EventType, WatchOptions, WatchResponse, WatchStream as EtcdWatchStream};
 use futures::StreamExt;
 use redkite_types::Revision;
 
 use super::failure::{self, Call, Failure};
-use super::{backoff, convert, login};
+use super::members::{Clients, Members};
+use super::{backoff, convert};
 use crate::{Error, Event, KeyRange, Result, WatchBatch, WatchStream, metrics, validate};
 
-/// Opens a watch; an error if etcd cannot be reached now. Later it is taken up again for ever. `user` fetches tokens, where etcd
-/// wants them.
-pub(super) async fn open(
-    client: WatchClient,
-    user: Option<Client>,
-    timeout: Duration,
-    range: KeyRange,
-    from: Revision,
-) -> Result<WatchStream> {
+/// Opens a watch; an error if etcd cannot be reached now. Later it is taken up again for ever.
+pub(super) async fn open(members: Arc<Members>, range: KeyRange, from: Revision) -> Result<WatchStream> {
     validate::check_range(&range)?;
     let assembly = Assembly::new(from.max(Revision(2)));
-    let mut watch = Watch { client, user, timeout, range, connection: None, assembly, failures: 0, ended: false };
+    let mut watch = Watch { members, range, connection: None, assembly, failures: 0, ended: false };
     watch.connect().await.map_err(Failure::into_error)?;
     Ok(futures::stream::unfold(watch, Watch::next).boxed())
 }
 
 struct Watch {
-    client: WatchClient,
-    user: Option<Client>,
-    timeout: Duration,
+    members: Arc<Members>,
     range: KeyRange,
     connection: Option<EtcdWatchStream>,
     assembly: Assembly,
@@ -89,10 +81,12 @@ impl Watch {
 
     async fn connect(&mut self) -> std::result::Result<(), Failure> {
         let asked = self.ask().await;
-        let (Err(Failure::Denied(error)), Some(user)) = (&asked, &self.user) else { return asked };
-        tracing::debug!(%error, "another token is fetched for a watch");
-        login(user, self.timeout).await?;
-        self.ask().await
+        let Err(Failure::Denied(error)) = &asked else { return asked };
+        tracing::debug!(%error, "another token is wanted for a watch");
+        match self.members.log_in_again().await? {
+            true => self.ask().await,
+            false => asked,
+        }
     }
 
     /// Asks for the watch and waits until etcd confirms it.
@@ -100,15 +94,12 @@ impl Watch {
         let start = (self.assembly.from.0 - 1).max(1);
         let options = WatchOptions::new().with_start_revision(start).with_fragment().with_progress_notify();
         let (key, options) = convert::watch(&self.range, options);
-        let connecting = async {
-            let mut stream = self.client.watch(key, Some(options)).await?;
+        let connecting = |mut at: Clients| async move {
+            let mut stream = at.watch.watch(key, Some(options)).await?;
             let first = stream.message().await?;
             Ok((stream, first))
         };
-        let (stream, first) = tokio::time::timeout(self.timeout, connecting)
-            .await
-            .map_err(|_| failure::timed_out(Call::Harmless, "watch", self.timeout))?
-            .map_err(|error| failure::sort(Call::Harmless, "watch", None, error))?;
+        let (stream, first) = self.members.ask(Call::Harmless, "watch", None, connecting).await?;
         match first {
             Some(response) => self.assembly.take(response, &self.range)?,
             None => return Err(lost("etcd did not take the watch")),

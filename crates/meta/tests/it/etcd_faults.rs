@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use redkite_meta::{Error, EtcdOptions, EtcdStore, MetaStore};
-use redkite_testkit::{Direction, Etcd, Fault, Proxy};
+use redkite_testkit::{Direction, Etcd, Fault, Proxy, free_port};
 use redkite_types::Revision;
 
 use crate::etcd::connect;
@@ -87,6 +87,53 @@ async fn reads_are_tried_again() {
     for _ in 0..5 {
         network.proxy.reset();
         assert_eq!(value(&network.store, "/a").await.unwrap(), "1");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_member_is_passed_over() {
+    let _shared = FAILPOINTS.read().await;
+    let etcd = Etcd::start().unwrap();
+    let dead = format!("http://127.0.0.1:{}", free_port().unwrap());
+    // They begin with either.
+    for round in 0..16 {
+        let store = EtcdStore::connect(EtcdOptions::new(vec![dead.clone(), etcd.endpoint()])).await.unwrap();
+        put(&store, "/a", &round.to_string()).await.unwrap();
+        assert_eq!(value(&store, "/a").await.unwrap(), round.to_string());
+        let mut stream = store.watch(everything(), Revision(2)).await.unwrap();
+        assert_eq!(next_batch(&mut stream).await.revision, Revision(2));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frozen_member_is_waited_for_once() {
+    let _shared = FAILPOINTS.read().await;
+    let etcd = Etcd::start().unwrap();
+    // To the client these are two.
+    let members = [Proxy::start(etcd.address()).await.unwrap(), Proxy::start(etcd.address()).await.unwrap()];
+    let endpoints = members.iter().map(Proxy::endpoint).collect();
+    let options = EtcdOptions { request_timeout: REQUEST_TIMEOUT, ..EtcdOptions::new(endpoints) };
+    let store = EtcdStore::connect(options).await.unwrap();
+    put(&store, "/a", "1").await.unwrap();
+    for written in ["2", "3"] {
+        let asked = members.iter().position(|member| member.open_connections() > 0).unwrap();
+        members[asked].set(Direction::Both, Fault::Stall);
+        // A read is asked of the other one; of a write it is not known.
+        match written {
+            "2" => assert_eq!(value(&store, "/a").await.unwrap(), "1"),
+            _ => assert!(matches!(put(&store, "/b", "x").await, Err(Error::OutcomeUnknown(_)))),
+        }
+        for _ in 0..5 {
+            put(&store, "/a", written).await.unwrap();
+        }
+        members[asked].set(Direction::Both, Fault::None);
+        members[asked].reset();
+        let closed = async {
+            while members[asked].open_connections() > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, closed).await.unwrap();
     }
 }
 
