@@ -29,10 +29,13 @@ use crate::entry::{self, FORMAT, Outcome};
 use crate::outcome_lease::OutcomeLease;
 use crate::{Error, Result};
 
-/// Tries to settle an unknown outcome before the client is told that it is unknown.
-const SETTLE_TRIES: u32 = 8;
-/// Pause before the second try to settle; doubles from there.
+/// For how long it is tried to settle an unknown outcome before the client is told that it is unknown: a store that has stopped
+/// answering takes its time with every try.
+const SETTLE_WITHIN: Duration = Duration::from_secs(15);
+/// Pause before the second try to settle; doubles from there ...
 const SETTLE_PAUSE: Duration = Duration::from_millis(50);
+/// ... up to this.
+const SETTLE_PAUSE_MAX: Duration = Duration::from_secs(3);
 /// Renewals of the outcome lease within one commit.
 const LEASE_TRIES: u32 = 3;
 /// What one operation costs in a request besides its key and value, from above.
@@ -261,19 +264,20 @@ impl Committer {
 
     async fn settle_unknown(&self, commit: &Commit, detail: String) -> Result<CommitResult> {
         tracing::warn!(commit = %commit.id, detail, "no answer to a commit, settling its outcome");
-        let mut pause = SETTLE_PAUSE;
-        for _ in 0..SETTLE_TRIES {
-            match self.settle(&commit.id).await {
-                Ok(Settled { outcome, revision }) if outcome.committed => {
-                    return Ok(CommitResult::Committed(revision));
+        let settling = async {
+            let mut pause = SETTLE_PAUSE;
+            loop {
+                match self.settle(&commit.id).await {
+                    Ok(Settled { outcome, revision }) if outcome.committed => return CommitResult::Committed(revision),
+                    Ok(_) => return CommitResult::Aborted,
+                    Err(error) => tracing::warn!(commit = %commit.id, %error, "settling failed, trying again"),
                 }
-                Ok(_) => return Ok(CommitResult::Aborted),
-                Err(error) => tracing::warn!(commit = %commit.id, %error, "settling failed, trying again"),
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(SETTLE_PAUSE_MAX);
             }
-            tokio::time::sleep(pause).await;
-            pause *= 2;
-        }
-        Err(Error::OutcomeUnknown { id: commit.id, detail })
+        };
+        let settled = tokio::time::timeout(SETTLE_WITHIN, settling).await;
+        settled.map_err(|_| Error::OutcomeUnknown { id: commit.id, detail })
     }
 
     /// The final outcome of a commit; one without outcome is recorded as not committed and can then no longer commit.
