@@ -321,16 +321,25 @@ fn is_lost_answer(error: &object_store::Error) -> bool {
     false
 }
 
-/// Answers that say "denied" inside an error of no kind, as `object_store` wraps those to a listing.
-const DENIED: [&str; 3] = ["status code: 401", "status code: 403", "NoSuchBucket"];
+/// Answers that say "denied" inside an error of no kind: as `object_store` wraps those to a listing, and those of S3 to credentials
+/// that are over, or for another region, which have the status of a bad request.
+const DENIED: [&str; 7] = [
+    "status code: 401",
+    "status code: 403",
+    "NoSuchBucket",
+    "<Code>ExpiredToken</Code>",
+    "<Code>InvalidToken</Code>",
+    "<Code>TokenRefreshRequired</Code>",
+    "<Code>AuthorizationHeaderMalformed</Code>",
+];
 
 fn read_error(path: &str, error: object_store::Error) -> Error {
     use object_store::Error::{Generic, NotFound, PermissionDenied, Unauthenticated};
-    let (path, cause) = (path.to_owned(), cause_of(&error));
+    let (path, text, cause) = (path.to_owned(), error.to_string(), cause_of(&error));
     match error {
         NotFound { .. } => Error::Missing { path },
         PermissionDenied { .. } | Unauthenticated { .. } => Error::Denied { path, cause },
-        Generic { .. } if DENIED.iter().any(|text| cause.contains(text)) => Error::Denied { path, cause },
+        Generic { .. } if DENIED.iter().any(|denied| text.contains(denied)) => Error::Denied { path, cause },
         _ => Error::Unavailable { path, cause },
     }
 }

@@ -12,6 +12,8 @@ use tokio::net::{TcpListener, TcpStream};
 pub enum Fault {
     /// Answers with this status and does nothing.
     Status(u16, &'static str),
+    /// Answers with this status and this code of S3's, and does nothing.
+    Error(u16, &'static str, &'static str),
     /// Does what is asked and closes the connection instead of answering.
     LoseAnswer,
     /// Never answers.
@@ -122,7 +124,7 @@ impl FakeS3 {
                     let _ = stream.write_all(&answer[..answer.len() - request.answer_body_len(&answer) / 2]).await;
                     return;
                 }
-                Some(Fault::Status(..)) | None => stream.write_all(&answer).await,
+                Some(Fault::Status(..) | Fault::Error(..)) | None => stream.write_all(&answer).await,
             };
             if sent.is_err() {
                 return;
@@ -139,6 +141,9 @@ impl FakeS3 {
         let fault = fault.or(always);
         let answer = match fault {
             Some(Fault::Status(code, reason)) => respond(&format!("{code} {reason}"), "", b"<Error/>"),
+            Some(Fault::Error(status, reason, code)) => {
+                respond(&format!("{status} {reason}"), "", format!("<Error><Code>{code}</Code></Error>").as_bytes())
+            }
             _ => state.answer(request),
         };
         (fault, answer)

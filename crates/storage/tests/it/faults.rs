@@ -103,6 +103,26 @@ async fn refusals_and_a_full_store_are_told_as_such() {
 }
 
 #[tokio::test]
+async fn credentials_that_are_over_are_told_of_at_once() {
+    let setup = setup().await;
+    setup.put().await.unwrap();
+    let expired = Fault::Error(400, "Bad Request", "ExpiredToken");
+    for method in ["PUT", "GET"] {
+        setup.server.fail_always(method, expired);
+        let requests = setup.server.requests(method);
+        let error = if method == "PUT" { setup.put().await } else { setup.open().await.map(drop) }.unwrap_err();
+        assert!(matches!(error, Error::Denied { .. }), "{error}");
+        assert!(
+            error.to_string().contains("ExpiredToken") && error.to_string().contains("check credentials"),
+            "{error}"
+        );
+        assert_eq!(setup.server.requests(method), requests + 1);
+    }
+    setup.server.recover();
+    assert_eq!(setup.open().await, Ok(content()));
+}
+
+#[tokio::test]
 async fn a_store_without_conditional_puts_is_used_without() {
     let setup = setup().await;
     setup.server.forget_conditional_puts();
