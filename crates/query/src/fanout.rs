@@ -24,6 +24,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{BoxFuture, select_ok, try_join_all};
+use parking_lot::Mutex;
 use redkite_table::{Database, Fragment};
 use redkite_types::{ClusterId, NodeId};
 use tokio::time::{Instant, timeout};
@@ -76,6 +77,8 @@ pub(crate) struct Holders {
     of: Vec<Vec<Peer>>,
     /// All nodes.
     everyone: Arc<[Peer]>,
+    /// Those that others had to step in for in this request: its further steps do not wait for them again.
+    left_out: Mutex<Vec<NodeId>>,
 }
 
 /// Fragments that are read by one node.
@@ -163,12 +166,14 @@ impl<'a> Asking<'a> {
 }
 
 impl Holders {
-    /// Who is to read these fragments, others than those tried; this node last.
+    /// Who is to read these fragments, others than those tried and those left out; this node last.
     fn shares(&self, places: &[usize], tried: &[NodeId]) -> Vec<Share> {
         let mut shares: BTreeMap<NodeId, Share> = BTreeMap::new();
+        let left_out = self.left_out.lock();
+        let tried = |node: &NodeId| tried.contains(node) || left_out.contains(node);
         for place in places {
             let holders = self.of.get(*place).into_iter().flatten();
-            let next = holders.copied().find(|holder| !tried.contains(&holder.node));
+            let next = holders.copied().find(|holder| !tried(&holder.node));
             let by = next.filter(|holder| holder.node != self.own);
             let of = by.map_or(self.own, |holder| holder.node);
             shares.entry(of).or_insert_with(|| Share { by, places: Vec::new() }).places.push(*place);
@@ -177,6 +182,10 @@ impl Holders {
         // What others do begins before this node is busy with its own.
         shares.sort_by_key(|share| share.by.is_none());
         shares
+    }
+
+    fn leave_out(&self, peer: Peer) {
+        self.left_out.lock().push(peer.node);
     }
 }
 
@@ -229,7 +238,7 @@ impl Fanout {
         let placement = layout.asked(&self.cluster, &self.avoided(&layout));
         let holders = source.fragments.iter().map(|fragment| placement.holders(fragment));
         let of = holders.map(|nodes| nodes.into_iter().filter_map(|node| layout.peer(node)).collect()).collect();
-        Holders { own: self.own, of, everyone: layout.everyone() }
+        Holders { own: self.own, of, everyone: layout.everyone(), left_out: Mutex::default() }
     }
 
     /// All shares, side by side.
@@ -274,7 +283,10 @@ impl Fanout {
             match answer {
                 Ok(Ok(part)) => return Ok(vec![Done { share, part }]),
                 Ok(Err(AskError::Refused(_))) => return self.here(plan, work, share, &tried).await,
-                Ok(Err(AskError::Unable(_) | AskError::Failed(_))) => {
+                Ok(Err(failure @ (AskError::Unable(_) | AskError::Failed(_)))) => {
+                    if matches!(failure, AskError::Failed(_)) {
+                        plan.leave_out(peer);
+                    }
                     return self.all(plan, work, plan.shares(&share.places, &tried), tried).await;
                 }
                 Err(_) => metrics::hedged(),
@@ -289,6 +301,7 @@ impl Fanout {
                 },
                 done = &mut others => match done {
                     Ok(done) => {
+                        plan.leave_out(peer);
                         self.health.outrun(peer, began.elapsed(), Instant::now());
                         Ok(done)
                     }

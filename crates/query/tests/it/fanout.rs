@@ -283,8 +283,7 @@ async fn s39_random_requests_are_answered_as_one_node_answers_them() {
 }
 
 /// More rows tie than a scan keeps at first: every node has to be asked again for more.
-#[tokio::test]
-async fn s39_thousands_of_ties_over_nodes_are_ordered_by_key() {
+async fn tied_nodes() -> Nodes {
     let stores = Stores::new().await;
     let nodes = Nodes::new(&stores, 3, 3, 1).await;
     nodes.nodes[0].create(FILMS).await;
@@ -295,6 +294,12 @@ async fn s39_thousands_of_ties_over_nodes_are_ordered_by_key() {
         client.insert(rows).await;
         client.flush().await;
     }
+    nodes
+}
+
+#[tokio::test]
+async fn s39_thousands_of_ties_over_nodes_are_ordered_by_key() {
+    let nodes = tied_nodes().await;
     let collection = nodes.nodes[0].collection(FILMS).await;
     for (whole_ties, limit) in [(false, 11), (true, 3)] {
         let mut request = searching(&collection, Metric::Ip, &[[0.0, 1.0]], "");
@@ -489,6 +494,23 @@ async fn s42_who_comes_or_goes_is_asked_only_where_nobody_else_is_left() {
         nodes.cluster.arrange(1, &duties);
         assert_eq!(coordinator.count(&collection, &filter).await.unwrap(), want);
         assert_eq!(nodes.cluster.asked(), asked, "{duties:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn s39_a_node_that_hangs_or_fails_is_asked_once_however_often_a_request_has_to_ask() {
+    let nodes = tied_nodes().await;
+    let collection = nodes.nodes[0].collection(FILMS).await;
+    let mut request = searching(&collection, Metric::Ip, &[[0.0, 1.0]], "");
+    request.whole_ties = true;
+    let want = search(&nodes.nodes[0].database, request.clone()).await.unwrap();
+    let times = |asked: Vec<u32>| asked.iter().filter(|node| **node == 2).count();
+    nodes.coordinator(1).search(request.clone()).await.unwrap();
+    assert!(times(nodes.cluster.asked()) > 2, "it takes several rounds");
+    for fault in [Fault::Hangs, Fault::Fails] {
+        nodes.cluster.fault(2, fault);
+        same_hits(&nodes.coordinator(1).search(request.clone()).await.unwrap(), &want, "ties");
+        assert_eq!(times(nodes.cluster.asked()), 1, "{fault:?}");
     }
 }
 
