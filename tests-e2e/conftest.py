@@ -5,11 +5,12 @@ from pymilvus import MilvusClient
 
 from support import data
 from support.clients import own_client
-from support.etcd import Etcd
+from support.etcd import Etcd, EtcdCluster
 from support.node import Master, Node
 from support.proxy import Proxy
 from support.raw import Raw
 from support.s3 import on_s3, s3_of_this_run
+from support.s3_proxy import S3Proxy
 from support.server import Server
 from support.worker import Worker
 
@@ -105,9 +106,10 @@ def new_proxy():
 
 
 @pytest.fixture
-def etcd():
-    """A real etcd of the test's own."""
-    running = Etcd()
+def etcd(request):
+    """A real etcd of the test's own: one member, of three where the test says so, or with options that it gives."""
+    wanted = getattr(request, "param", None)
+    running = EtcdCluster() if wanted == "three members" else Etcd(args=wanted or ())
     yield running
     running.close()
 
@@ -116,6 +118,14 @@ def etcd():
 def s3() -> dict[str, str]:
     """The S3 server of this test run, for `on_s3`."""
     return s3_of_this_run()
+
+
+@pytest.fixture
+def s3_proxy(s3):
+    """A proxy in front of that server."""
+    proxy = S3Proxy(s3["ENDPOINT"])
+    yield proxy
+    proxy.close()
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ class Node(Server):
     role = "node"
 
     def __init__(self, number: int, etcd, storage: dict, cluster: str = "c1", user: str = "alice", **options):
-        settings = {"node_id": number, "cluster_id": cluster, "user": user, "etcd.endpoints": [etcd.endpoint]}
+        settings = {"node_id": number, "cluster_id": cluster, "user": user, "etcd.endpoints": etcd.endpoints}
         settings |= storage["settings"] | options.pop("settings", {})
         super().__init__(settings=settings, env=storage.get("env"), **options)
 
@@ -22,7 +22,7 @@ class Master(Server):
     role = "master"
 
     def __init__(self, etcd, cluster: str = "c1", user: str = "alice", **options):
-        settings = {"cluster_id": cluster, "user": user, "etcd.endpoints": [etcd.endpoint]}
+        settings = {"cluster_id": cluster, "user": user, "etcd.endpoints": etcd.endpoints}
         super().__init__(settings=settings | options.pop("settings", {}), **options)
 
     def own(self, path: str) -> dict:
