@@ -6,11 +6,11 @@ import threading
 
 
 class Proxy:
-    """Forwards from a free port of 127.0.0.1 to `port`."""
+    """Forwards from a free port of 127.0.0.1 to `port`; or from `listener` to where `connect` connects."""
 
-    def __init__(self, port: int):
-        self._upstream = ("127.0.0.1", port)
-        self._listener = socket.create_server(("127.0.0.1", 0))
+    def __init__(self, port: int | None = None, listener: socket.socket | None = None, connect=None):
+        self._connect = connect or (lambda: socket.create_connection(("127.0.0.1", port)))
+        self._listener = listener or socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self._refusing = False
         self._lock = threading.Lock()
@@ -91,16 +91,24 @@ class Proxy:
                 self.refused += 1
                 client.close()
                 continue
-            try:
-                server = socket.create_connection(self._upstream)
-            except OSError:
-                client.close()
-                continue
-            with self._lock:
-                self._sockets |= {client, server}
-            directions = ((client, server, None, self._request_bytes), (server, client, self._answers, self._answer_bytes))
-            for direction in directions:
-                threading.Thread(target=self._pump, args=direction, daemon=True).start()
+            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        try:
+            server = self._connect()
+        except OSError:
+            client.close()
+            return
+        for end in (client, server):
+            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with self._lock:
+            self._sockets |= {client, server}
+        if self._refusing:
+            # Since this one was accepted.
+            self.cut()
+        directions = ((client, server, None, self._request_bytes), (server, client, self._answers, self._answer_bytes))
+        for direction in directions:
+            threading.Thread(target=self._pump, args=direction, daemon=True).start()
 
     def _pump(self, source: socket.socket, target: socket.socket, gate, left: int | None) -> None:
         try:
