@@ -1,4 +1,4 @@
-"""Several nodes and clusters over one etcd and one storage: S02, S03, S04, S08, S28."""
+"""Several nodes and clusters over one etcd and one storage: S02, S03, S04, S08, S28, S38."""
 
 import pytest
 
@@ -63,6 +63,47 @@ def s03_clusters_of_a_user_share_all_data_and_other_users_see_none_of_it(new_nod
     alice[1].drop_collection(name)
     assert data.count(bob, name) == 3
     assert alice[0].list_collections() == []
+
+
+def s04_whoever_has_the_id_of_a_cluster_is_of_that_cluster(new_node, new_master, etcd):
+    nodes = [new_node(1), new_node(2, settings={"flush_interval": 7})]
+    other = new_node(1, cluster="c2")
+    # An id is unique for a user; what another one calls so is another cluster.
+    stranger = new_node(1, user="bob")
+    keys = etcd.get_all()
+    clusters = [keys[key] for key in ("/alice/c1_property", "/alice/c2_property", "/bob/c1_property")]
+    assert [[node["port"] for node in cluster["nodes"]] for cluster in clusters] == [
+        [node.port for node in nodes], [other.port], [stranger.port]
+    ]
+    assert len({cluster["secret"] for cluster in clusters}) == 3
+    # It brought rules of its own along, and has those of its cluster.
+    assert keys["/alice/config/c1"]["flush_interval"] == 1000
+    master = new_master()
+    assert {master.own("route")["port"] for _ in range(4)} == {node.port for node in nodes}
+
+
+def s38_a_client_writes_on_one_node_and_several_write_on_several(new_node, new_worker, new_client, etcd):
+    nodes = [new_node(number, settings={"merge.enabled": False}) for number in (1, 2, 3)]
+    name = data.create(new_client(nodes[0]))
+    # Two on each node, all at the same time.
+    workers = [new_worker(node.uri) for node in nodes * 2]
+    for first, worker in enumerate(workers):
+        worker.start(flush_blocks, name, range(1000 * first, 1000 * first + 200), 20)
+    for worker in workers:
+        worker.result()
+    for node in nodes:
+        assert data.count(new_client(node), name) == 6 * 200
+    # Two times ten blocks on each node, and all of them were written there.
+    keys = etcd.get_all()
+    anchors = [value for key, value in keys.items() if f"/{name}/data/" in key and value["type"] == "raw_vector"]
+    assert sorted(anchor["node"] for anchor in anchors) == [1] * 20 + [2] * 20 + [3] * 20
+
+
+def flush_blocks(context, name: str, keys, size: int) -> None:
+    """In a worker: inserts so many rows at a time and flushes them."""
+    for start in range(0, len(keys), size):
+        context.client.insert(name, data.rows(keys[start:start + size]))
+        context.client.flush(name)
 
 
 def s28_the_members_of_a_cluster_stand_in_its_property_key(new_node, etcd):
