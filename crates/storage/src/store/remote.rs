@@ -6,6 +6,8 @@
 mod upload;
 mod writer;
 
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -37,7 +39,7 @@ const PART_BYTES: usize = 16 << 20;
 const DELETES_PER_REQUEST: usize = 1_000;
 /// Such requests at the same time by one call.
 const DELETE_REQUESTS_IN_FLIGHT: usize = 4;
-/// Pause before a lost create is repeated.
+/// Longest pause before a lost create is repeated for the first time; doubles from there.
 const LOST_PUT_PAUSE: Duration = Duration::from_millis(100);
 /// Longest text of a store's answer kept in an error.
 const CAUSE_BYTES_MAX: usize = 500;
@@ -93,6 +95,7 @@ impl ObjectBackend {
     async fn put_whole(&self, path: &str, bytes: Bytes) -> Result<()> {
         let key = self.key(path)?;
         let deadline = Instant::now() + self.retry_timeout;
+        let mut pause = LOST_PUT_PAUSE;
         loop {
             let create_only = self.create_only.load(Ordering::Relaxed);
             let mode = if create_only { PutMode::Create } else { PutMode::Overwrite };
@@ -105,7 +108,10 @@ impl ObjectBackend {
                     tracing::warn!(%error, "the object store knows no conditional put, files are put without");
                     self.create_only.store(false, Ordering::Relaxed);
                 }
-                Err(error) if is_lost_answer(&error) && Instant::now() < deadline => sleep(LOST_PUT_PAUSE).await,
+                Err(error) if is_lost_answer(&error) && Instant::now() < deadline => {
+                    sleep(up_to(pause)).await;
+                    pause = (pause * 2).min(BACKOFF_MAX);
+                }
                 Err(error) => return Err(put_error(path, error)),
             }
         }
@@ -301,6 +307,13 @@ impl ObjectBackend {
 fn parse(key: &str, path: &str) -> Result<Path> {
     let reason = "not a valid object name";
     Path::parse(key).map_err(|_| Error::InvalidPath { path: path.to_owned(), reason })
+}
+
+/// Between half of `longest` and all of it, so that many clients do not come back in step.
+fn up_to(longest: Duration) -> Duration {
+    // A hasher's fresh random keys are all the randomness this needs.
+    let random = RandomState::new().hash_one(0) as f64 / u64::MAX as f64;
+    longest / 2 + (longest / 2).mul_f64(random)
 }
 
 /// Whether the store says that it does not know conditional puts.
