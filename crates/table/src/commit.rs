@@ -190,7 +190,7 @@ impl Committer {
                 }
                 Err(redkite_meta::Error::OutcomeUnknown(detail)) => {
                     metrics::counter!("redkite_commit_unknown_total").increment(1);
-                    self.settle_unknown(commit, detail).await
+                    self.settle_unknown(commit, format!("the metadata store has not answered: {detail}")).await
                 }
                 Err(error) => Err(error.into()),
             };
