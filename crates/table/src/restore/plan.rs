@@ -112,6 +112,12 @@ impl UserPlan {
         });
         let live: BTreeSet<String> = schemas.collect();
         entries.into_iter().try_for_each(|(key, value)| plan.take(key, value, &live))?;
+        // They are put one transaction after another, and what a tombstone speaks of has to be older than it: of a dropped
+        // collection only entries that are get collected.
+        let keys = &plan.keys;
+        plan.puts.sort_by_key(|put| {
+            matches!(keys.parse(&put.key), Some(UserKey::CollectionTombstone | UserKey::Tombstone { .. }))
+        });
         Ok(plan)
     }
 

@@ -123,6 +123,22 @@ async fn the_past_begins_at_the_restored_state() {
 }
 
 #[tokio::test]
+async fn what_is_left_of_a_dropped_collection_is_older_than_its_tombstone() {
+    let stores = Stores::new();
+    restore(stores.meta.as_ref(), dumped().await).await.unwrap();
+    let range = RangeRequest::new(KeyRange::Prefix(keys().all().to_owned()));
+    let found = stores.meta.range(range).await.unwrap().kvs;
+    let (tombstones, entries): (Vec<_>, Vec<_>) = found
+        .into_iter()
+        .filter(|kv| kv.key.contains("/.tomb/") || kv.key.contains("/data/"))
+        .partition(|kv| kv.key.contains("/.tomb/"));
+    assert!(!tombstones.is_empty() && entries.len() > 200);
+    for kv in tombstones {
+        assert!(entries.iter().all(|entry| entry.create_revision <= kv.create_revision), "{}", kv.key);
+    }
+}
+
+#[tokio::test]
 async fn what_was_begun_before_cannot_land() {
     let dumped = dumped().await;
     let before = dumped.revision;
