@@ -177,8 +177,9 @@ impl Restore<'_> {
         for user in &plan.users {
             // The lost store is not to find its claim again. Last of all, so that as long as possible it could.
             self.data.delete(&user_claim::file(&user.user)).await?;
+            self.settle(user, marked, last).await?;
         }
-        self.end(plan, marked, last).await
+        self.end(plan, marked).await
     }
 
     /// Marks the users and sees to it that they have nothing else. Returns the revision of the marks.
@@ -228,34 +229,39 @@ impl Restore<'_> {
         Ok(found.kvs.iter().any(|kv| !marks.contains(&kv.key)))
     }
 
+    /// Puts what the user goes on from, unless a process has. Its first keys are the claim and the floor: one that came before the
+    /// mark, and did not see it, has taken the files for its own, and may have committed. From here on none of it can.
+    async fn settle(&self, user: &UserPlan, marked: Revision, last: Revision) -> Result<()> {
+        let (keys, base) = (&user.keys, user.base);
+        // Of clocks that were ahead of this one.
+        let time_ms = self.ambient.now_ms().max(user.horizon.time_ms);
+        let horizon = Horizon { revision: Revision(base.0 + last.0), time_ms };
+        let compares = vec![unchanged(user, marked), Compare::absent(keys.claim()), Compare::absent(keys.id_floor())];
+        let puts = vec![
+            Op::put(keys.id_floor(), floor_value(base)),
+            Op::put(keys.horizon(), horizon.value()),
+            Op::put(keys.auto_id(), user.auto_id.to_string()),
+            Op::put(keys.claim(), user_claim::unconfirmed(self.ambient)?),
+        ];
+        self.send(compares, puts).await?;
+        Ok(())
+    }
+
     /// Makes all users whole at once.
-    async fn end(&self, plan: &Plan, marked: Revision, last: Revision) -> Result<()> {
+    async fn end(&self, plan: &Plan, marked: Revision) -> Result<()> {
         let (mut listed, list) = self.listed().await?;
         let mut compares = vec![Compare::unchanged_since(USER_LIST, list)];
         let mut puts = Vec::new();
         for user in &plan.users {
-            let (keys, base) = (&user.keys, user.base);
-            // Of clocks that were ahead of this one.
-            let time_ms = self.ambient.now_ms().max(user.horizon.time_ms);
-            let horizon = Horizon { revision: Revision(base.0 + last.0), time_ms };
             compares.push(unchanged(user, marked));
-            puts.extend([
-                Op::put(keys.base(), self.base(user, State::Restored)?),
-                Op::put(keys.id_floor(), floor_value(base)),
-                Op::put(keys.horizon(), horizon.value()),
-                Op::put(keys.auto_id(), user.auto_id.to_string()),
-                Op::put(keys.claim(), user_claim::unconfirmed(self.ambient)?),
-            ]);
+            puts.push(Op::put(user.keys.base(), self.base(user, State::Restored)?));
             if !listed.contains(&user.user) {
                 listed.push(user.user.clone());
             }
         }
         puts.push(Op::put(USER_LIST, encode(&listed)?));
-        let txn = Txn::packed(compares, puts, Vec::new())?;
-        match self.meta.txn(txn).await?.succeeded {
-            true => Ok(()),
-            false => Err(RestoreError::Overtaken),
-        }
+        self.send(compares, puts).await?;
+        Ok(())
     }
 
     fn base(&self, user: &UserPlan, state: State) -> Result<bytes::Bytes> {

@@ -256,6 +256,27 @@ async fn a_node_that_is_just_starting_notices() {
 }
 
 #[tokio::test]
+async fn a_node_that_starts_meanwhile_leaves_nothing_in_what_is_restored() {
+    for key in [keys().claim(), keys().id_floor()] {
+        let stores = Stores::new();
+        let meta = FaultyMeta::new(stores.meta.clone());
+        // Three calls are left: it puts what the user goes on from, reads the list of users, and makes the user whole.
+        meta.stop_before(calls().await - 2);
+        let restoring = started(meta.clone(), dumped().await);
+        meta.stopped().await;
+        // Of one that has found no mark.
+        stores.meta.txn(Txn { then: vec![Op::put(key, "x")], ..Txn::default() }).await.unwrap();
+        meta.resume();
+        let refused = restoring.await.unwrap();
+        assert!(matches!(refused, Err(RestoreError::Overtaken)), "{refused:?}");
+        let opened = base::open(stores.meta.clone(), &keys()).await;
+        assert!(matches!(opened, Err(redkite_meta::Error::HalfRestored { .. })), "{opened:?}");
+        restore(stores.meta.as_ref(), dumped().await).await.unwrap();
+        assert_eq!(node_over(&stores).await.database.newest().names.len(), 1);
+    }
+}
+
+#[tokio::test]
 async fn what_cannot_be_restored_is_told_before_anything_is_put() {
     let user = |entries: &[(&str, &'static str)], revision| DumpedUser {
         user: UserName::new("u").unwrap(),
