@@ -27,7 +27,7 @@ pub fn run(loaded: &Loaded, file: &Path, accept_missing: bool) -> Result<()> {
 
 async fn restore(loaded: &Loaded, dump: meta_file::Dump, accept_missing: bool) -> Result<String> {
     let config = &loaded.config;
-    let plan = Plan::of(dump.users)?;
+    let mut plan = Plan::of(dump.users)?;
     let is_remote = metadata::is_remote(&config.etcd);
     let scratch = tempfile::tempdir()?;
     let place = match is_remote && !config.storage.url.is_empty() {
@@ -47,7 +47,7 @@ async fn restore(loaded: &Loaded, dump: meta_file::Dump, accept_missing: bool) -
     let ambient = Ambient::system();
     let restore = Restore { meta: meta.as_ref(), data: &data, ambient: &ambient, dump: dump.sha256 };
     let missing = restore.check(&plan, accept_missing).await?;
-    restore.run(&plan).await?;
+    restore.run(&mut plan).await?;
     let users: Vec<String> = plan.users.iter().map(|user| user.user.to_string()).collect();
     let base = plan.users.iter().map(|user| user.base).max().unwrap_or_default();
     let mut told = format!("restored {} keys of {}; revisions go on above {base}", plan.keys(), users.join(", "));

@@ -5,7 +5,8 @@
 //! counts its revisions from 1. Why this is so:
 //!
 //! - *Revisions go on.* The new store's get a base added ([`redkite_meta::base`]) that is at least [`STEP`] above the dump's, and
-//!   so above any the lost store had. New ids sort behind all older ones and repeat none, of whatever was lost either.
+//!   so above any the lost store had. New ids sort behind all older ones and repeat none, of whatever was lost either. The same
+//!   holds for bases of earlier restores, which the object store remembers (`bases`).
 //! - *What was begun before is over.* The floor under ids is the base: no commit that was planned before can land.
 //!   Files that belong to what was lost, or to no commit at all, are below it and named by nothing: the sweep removes them.
 //! - *The past ends here.* The horizon is the revision at which the last key was put: there and later, what follows from entries and
@@ -22,6 +23,7 @@
 //! A dump names the files that were there when it was written. What was merged or dropped after that may have been
 //! collected since: files that are missing are looked for before anything is put, and are an error.
 
+mod bases;
 mod plan;
 
 use std::collections::HashMap;
@@ -68,7 +70,10 @@ pub enum RestoreError {
         key: String,
     },
     /// What no store has come to.
-    #[error("the dump says that user {user} is at revision {revision}, which is beyond what revisions come to")]
+    #[error(
+        "user {user} was at revision {revision} in the dump, or a restore before began there, which is beyond what \
+         revisions come to"
+    )]
     Revision {
         /// The user.
         user: UserName,
@@ -164,9 +169,13 @@ impl Restore<'_> {
         }
     }
 
-    /// Puts everything. If it fails or is interrupted nobody serves these users, and it can be run again.
-    pub async fn run(&self, plan: &Plan) -> Result<()> {
+    /// Puts everything. If it fails or is interrupted nobody serves these users, and it can be run again. The plan goes on above
+    /// what earlier restores gave its users.
+    pub async fn run(&self, plan: &mut Plan) -> Result<()> {
         let marked = self.begin(plan).await?;
+        for user in &mut plan.users {
+            bases::take(self.data, user, self.ambient).await?;
+        }
         let lease = self.meta.lease_grant(outcome_lease::TERM).await?;
         let mut last = marked;
         for user in &plan.users {

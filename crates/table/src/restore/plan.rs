@@ -91,10 +91,7 @@ impl UserPlan {
     fn of(dumped: DumpedUser) -> Result<Self, RestoreError> {
         let DumpedUser { user, revision, entries } = dumped;
         let keys = UserKeys::new(&user);
-        let base = match revision.0 {
-            known @ 0..BASE_MAX => Revision((known / STEP + 2) * STEP),
-            _ => return Err(RestoreError::Revision { user, revision }),
-        };
+        let base = base_above(&user, revision)?;
         let mut plan = Self {
             user,
             keys,
@@ -121,6 +118,13 @@ impl UserPlan {
         Ok(plan)
     }
 
+    /// Goes on above what an earlier restore gave the user: that base, and automatic keys from that one on.
+    pub(super) fn go_above(&mut self, base: Revision, auto_id: i64) -> Result<(), RestoreError> {
+        self.base = self.base.max(base_above(&self.user, base)?);
+        self.auto_id = self.auto_id.max(skip_auto_ids(self.keys.auto_id(), auto_id)?);
+        Ok(())
+    }
+
     fn take(&mut self, key: String, value: Bytes, live: &BTreeSet<String>) -> Result<(), RestoreError> {
         let is_leased = match self.keys.term(&key) {
             None => return Err(RestoreError::UnknownKey { key }),
@@ -145,10 +149,9 @@ impl UserPlan {
     /// Takes over from what was of the lost store what the new one has to go on from.
     fn take_over(&mut self, key: String, value: Bytes) -> Result<(), RestoreError> {
         if key == self.keys.auto_id() {
-            let damaged = |detail: String| crate::Error::Damaged { what: key.clone(), detail };
-            let next: i64 = serde_json::from_slice(&value).map_err(|error| damaged(error.to_string()))?;
-            let skipped = next.checked_add(AUTO_IDS_SKIPPED);
-            self.auto_id = skipped.ok_or_else(|| damaged(format!("{next} leaves no room for further keys")))?;
+            let next: i64 = serde_json::from_slice(&value)
+                .map_err(|error| crate::Error::Damaged { what: key.clone(), detail: error.to_string() })?;
+            self.auto_id = skip_auto_ids(key, next)?;
         } else if key == self.keys.horizon() {
             let (create_revision, mod_revision) = (Revision::ZERO, Revision::ZERO);
             self.horizon =
@@ -158,4 +161,18 @@ impl UserPlan {
         }
         Ok(())
     }
+}
+
+/// The base for a user that has come to `revision`.
+fn base_above(user: &UserName, revision: Revision) -> Result<Revision, RestoreError> {
+    match revision.0 {
+        known @ 0..BASE_MAX => Ok(Revision((known / STEP + 2) * STEP)),
+        _ => Err(RestoreError::Revision { user: user.clone(), revision }),
+    }
+}
+
+/// The next automatic key where `next` was it at some time before the loss.
+fn skip_auto_ids(key: String, next: i64) -> Result<i64, crate::Error> {
+    let detail = || format!("{next} leaves no room for further keys");
+    next.checked_add(AUTO_IDS_SKIPPED).ok_or_else(|| crate::Error::Damaged { what: key, detail: detail() })
 }

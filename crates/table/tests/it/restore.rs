@@ -52,11 +52,18 @@ fn clock() -> Ambient {
     Ambient::new(|| UNIX_EPOCH + Duration::from_secs(1_900_000_000), || 7)
 }
 
+async fn object_store() -> DataStore {
+    DataStore::connect(StorageOptions::new("memory://")).await.unwrap()
+}
+
 async fn restore(meta: &dyn MetaStore, dumped: DumpedUser) -> Result<(), RestoreError> {
-    let data = DataStore::connect(StorageOptions::new("memory://")).await.unwrap();
+    restore_over(&object_store().await, meta, dumped).await
+}
+
+async fn restore_over(data: &DataStore, meta: &dyn MetaStore, dumped: DumpedUser) -> Result<(), RestoreError> {
     let ambient = clock();
-    let restore = Restore { meta, data: &data, ambient: &ambient, dump: "d".into() };
-    restore.run(&Plan::of(vec![dumped])?).await
+    let restore = Restore { meta, data, ambient: &ambient, dump: "d".into() };
+    restore.run(&mut Plan::of(vec![dumped])?).await
 }
 
 fn started(meta: Arc<FaultyMeta>, dumped: DumpedUser) -> JoinHandle<Result<(), RestoreError>> {
@@ -273,6 +280,21 @@ async fn a_node_that_starts_meanwhile_leaves_nothing_in_what_is_restored() {
         assert!(matches!(opened, Err(redkite_meta::Error::HalfRestored { .. })), "{opened:?}");
         restore(stores.meta.as_ref(), dumped().await).await.unwrap();
         assert_eq!(node_over(&stores).await.database.newest().names.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_dump_that_is_restored_twice_repeats_nothing_of_the_first_time() {
+    let (data, dumped) = (object_store().await, dumped().await);
+    let next: i64 = value(&dumped.entries, &keys().auto_id()).parse().unwrap();
+    for times in 1..=3 {
+        let stores = Stores::new();
+        restore_over(&data, stores.meta.as_ref(), dumped.clone()).await.unwrap();
+        let base = base::of(stores.meta.as_ref(), &keys()).await.unwrap();
+        assert_eq!(base, Revision(2 * STEP * times));
+        let found = entries(stores.meta.as_ref()).await;
+        assert_eq!(value(&found, &keys().id_floor()), floor_value(base));
+        assert_eq!(value(&found, &keys().auto_id()), (next + AUTO_IDS_SKIPPED * times).to_string());
     }
 }
 
