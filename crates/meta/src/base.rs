@@ -15,6 +15,8 @@ use crate::{Error, KeyValue, MetaStore, Result};
 
 /// The newest format of the value.
 const FORMAT: u32 = 1;
+/// No base is above this: what is added to it stays far from what a number holds.
+const BASE_MAX: i64 = 1 << 43;
 
 /// The value of `/<user>/.head/base`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,10 +51,14 @@ impl Base {
 
     /// From what is stored.
     pub fn read(kv: &KeyValue) -> Result<Self> {
-        versioned::decode(&kv.value, FORMAT).map_err(|unusable| match unusable {
+        let read: Self = versioned::decode(&kv.value, FORMAT).map_err(|unusable| match unusable {
             Unusable::Damaged(detail) => Error::Corrupt(format!("{}: {detail}", kv.key)),
             Unusable::Newer { found, supported } => Error::NewerFormat { what: kv.key.clone(), found, supported },
-        })
+        })?;
+        match read.base.0 {
+            0..=BASE_MAX => Ok(read),
+            base => Err(Error::Corrupt(format!("{}: {base} is no base that a restore puts", kv.key))),
+        }
     }
 
     /// What is added to revisions; [`Error::HalfRestored`] if that is not settled.
@@ -77,5 +83,30 @@ pub async fn open(meta: Arc<dyn MetaStore>, keys: &UserKeys) -> Result<Arc<dyn M
     match of(meta.as_ref(), keys).await? {
         Revision::ZERO => Ok(meta),
         base => Ok(Arc::new(Rebased::new(meta, base))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_base_that_no_restore_puts_is_refused() {
+        for (base, is_one) in [(0, true), (2_000_000_000, true), (-1, false), (i64::MAX, false)] {
+            let value = serde_json::to_vec(&Base::new(State::Restored, Revision(base), String::new(), 0)).unwrap();
+            let (create_revision, mod_revision) = (Revision(1), Revision(1));
+            let kv = KeyValue {
+                key: "k".into(),
+                value: value.into(),
+                create_revision,
+                mod_revision,
+                version: 1,
+                lease: None,
+            };
+            match Base::read(&kv) {
+                Ok(read) => assert!(is_one && read.base == Revision(base), "{base}"),
+                Err(error) => assert!(!is_one && error.to_string().contains("no base"), "{error}"),
+            }
+        }
     }
 }
