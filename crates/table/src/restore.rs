@@ -57,7 +57,7 @@ pub enum RestoreError {
     /// The user is there.
     #[error(
         "the metadata store has user {user} already; a dump is restored into a store that does not have its users, such as a \
-         new etcd"
+         new etcd. If it is new, a process that was not stopped has put keys of {user} into it: stop all, and take another one"
     )]
     UserExists {
         /// The user.
