@@ -161,7 +161,7 @@ impl Database {
     pub async fn snapshot(&self, visibility: Visibility) -> Result<Arc<Catalog>> {
         match visibility {
             Visibility::Strong => self.follower.at_least(self.heads.read().await?).await,
-            Visibility::Eventual => Ok(self.follower.newest()),
+            Visibility::Eventual => self.heads.check().map(|()| self.follower.newest()),
         }
     }
 

@@ -81,12 +81,12 @@ impl HeadReader {
     pub async fn read(&self) -> Result<Revision> {
         let Some(queue) = &self.queue else {
             let revision = self.head.read().await?;
-            return self.head.check().map(|()| revision);
+            return self.check().map(|()| revision);
         };
         let (answer, answered) = oneshot::channel();
         queue.send(answer).await.map_err(|_| Error::ShuttingDown)?;
         let read = answered.await.map_err(|_| Error::ShuttingDown)?;
-        self.head.check()?;
+        self.check()?;
         read.map_err(|error| {
             let text = match &*error {
                 redkite_meta::Error::Unavailable(text) => text.clone(),
@@ -94,6 +94,15 @@ impl HeadReader {
             };
             Error::Meta(redkite_meta::Error::Unavailable(text))
         })
+    }
+
+    /// The error of [`HeadReader::read`], if one of the reads before found out. Asks nobody.
+    pub(crate) fn check(&self) -> Result<()> {
+        match self.head.gone.get() {
+            None => Ok(()),
+            Some(&Gone::Back { seen, found }) => Err(Error::WentBack { seen, found }),
+            Some(Gone::Restored) => Err(Error::Restored),
+        }
     }
 }
 
@@ -123,14 +132,6 @@ impl Head {
             [base] => base == Some(self.meta.base()),
             _ => false,
         })
-    }
-
-    fn check(&self) -> Result<()> {
-        match self.gone.get() {
-            None => Ok(()),
-            Some(&Gone::Back { seen, found }) => Err(Error::WentBack { seen, found }),
-            Some(Gone::Restored) => Err(Error::Restored),
-        }
     }
 }
 

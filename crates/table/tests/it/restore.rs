@@ -10,7 +10,7 @@ use redkite_meta::{KeyRange, MemoryStore, MetaStore, Op, RangeRequest, Txn};
 use redkite_storage::{DataStore, StorageOptions};
 use redkite_table::commit::{Commit, CommitResult, floor_value};
 use redkite_table::restore::{AUTO_IDS_SKIPPED, DumpedUser, Plan, Restore, RestoreError, STEP};
-use redkite_table::{Ambient, Error, Horizon, Moment};
+use redkite_table::{Ambient, Error, Horizon, Moment, Visibility};
 use redkite_types::{CommitId, Revision, UserName};
 use tokio::task::JoinHandle;
 
@@ -258,7 +258,10 @@ async fn a_node_that_is_just_starting_notices() {
     let meta = base::open(stores.meta.clone(), &keys()).await.unwrap();
     restore(stores.meta.as_ref(), dumped().await).await.unwrap();
     let node = stores.node_over(1, true, FaultyMeta::new(meta)).await;
-    let read = node.database.snapshot(redkite_table::Visibility::Strong).await;
+    let read = node.database.snapshot(Visibility::Strong).await;
+    assert!(matches!(read, Err(Error::Restored)), "{read:?}");
+    // Nor is what it knows served to those who do without the newest.
+    let read = node.database.snapshot(Visibility::Eventual).await;
     assert!(matches!(read, Err(Error::Restored)), "{read:?}");
 }
 
