@@ -93,7 +93,9 @@ fn endings_are_told_apart() {
     let compacted = Error::Compacted { asked: Revision(5), oldest: Revision(7) };
     assert!(matches!(cancelled(7, ""), Failure::Final(error) if error.to_string() == compacted.to_string()));
     assert!(matches!(cancelled(0, "etcdserver: no leader"), Failure::Transient(_)));
-    assert!(matches!(cancelled(0, "rpc error: permission denied"), Failure::Final(Error::Unavailable(_))));
+    for refused in ["rpc error: permission denied", "invalid auth token"] {
+        assert!(matches!(cancelled(0, refused), Failure::Denied(Error::Unavailable(_))));
+    }
 }
 
 #[test]
