@@ -83,6 +83,8 @@ async fn serve_clients(loaded: Loaded, transport: Transport, metrics: Prometheus
     let keys = UserKeys::new(&loaded.config.user);
     let config_key = keys.config(&loaded.config.cluster_id);
     let loaded = cluster_config::wait_for(meta.as_ref(), &config_key, &loaded).await?;
+    // It may have been restored meanwhile, and then its revisions are others.
+    let meta = metadata::connect(&loaded.config.etcd, &loaded.config.user).await?;
     let config = &loaded.config;
     let master = Master::new(meta.clone(), keys.property(&config.cluster_id), options(config));
     let master = Arc::new(master.dialing(transport.dialer()));
