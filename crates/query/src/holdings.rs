@@ -23,6 +23,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::fanout::Peers;
+use crate::layout::Layout;
 use plan::{Piece, Plan};
 
 /// Fragments fetched at the same time.
@@ -138,8 +139,8 @@ impl Holdings {
         }
     }
 
-    /// Plans anew; the revision of the catalog it went by.
-    fn take_up(&self, work: &mut Work) -> Revision {
+    /// Plans anew; the revision of the catalog and the layout it went by.
+    fn take_up(&self, work: &mut Work) -> (Revision, Arc<Layout>) {
         let catalog = self.database.newest();
         let layout = self.peers.layout();
         let options = &self.database.options;
@@ -158,7 +159,7 @@ impl Holdings {
             work.tried.remove(&piece.id());
         }
         work.take_stock(Instant::now());
-        catalog.revision
+        (catalog.revision, layout)
     }
 
     /// Starts what may be fetched now.
@@ -192,9 +193,8 @@ impl Holdings {
         });
     }
 
-    /// Waits until something else may be wanted, or what failed is to be tried again.
-    async fn changed(&self, seen: Revision, retry: Option<Instant>) {
-        let layout = self.peers.layout();
+    /// Waits until something else may be wanted than by what was seen, or what failed is to be tried again.
+    async fn changed(&self, (seen, layout): (Revision, Arc<Layout>), retry: Option<Instant>) {
         sleep(PLAN_PAUSE).await;
         let looking = async {
             while Arc::ptr_eq(&self.peers.layout(), &layout) {

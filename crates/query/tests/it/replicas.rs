@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -151,6 +152,40 @@ async fn s21_without_enough_replicas_nothing_is_published_and_the_block_stays() 
     nodes[0].database.replication.set_level(1);
     client.flush().await;
     assert_eq!(nodes[1].rows(FILMS).await.len(), 10);
+}
+
+/// A cluster that is arranged anew as soon as somebody has looked at it.
+#[derive(Debug)]
+struct Restless(Arc<Cluster>, AtomicBool);
+
+#[async_trait]
+impl Peers for Restless {
+    fn layout(&self) -> Arc<Layout> {
+        let layout = self.0.layout();
+        if !self.1.swap(true, Ordering::Relaxed) {
+            self.0.arrange(|_| {});
+        }
+        layout
+    }
+
+    async fn ask(&self, peer: Peer, request: Bytes) -> Result<Bytes, AskError> {
+        self.0.ask(peer, request).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn s42_a_layout_that_comes_while_a_node_plans_is_not_missed() {
+    let (nodes, cluster) = three(0).await;
+    let holdings = Holdings::new(nodes[0].database.clone(), Arc::new(Restless(cluster.clone(), AtomicBool::default())));
+    let followed = async {
+        holdings.wait_for(|standing| standing.warm).await;
+        let newest = cluster.layout().revision;
+        holdings.wait_for(|standing| standing.layout == newest).await;
+    };
+    tokio::select! {
+        () = holdings.run() => {}
+        followed = tokio::time::timeout(Duration::from_secs(60), followed) => followed.unwrap(),
+    }
 }
 
 #[tokio::test(start_paused = true)]
