@@ -148,13 +148,13 @@ impl Holdings {
         // Of dropped ones nothing is wanted.
         let live = catalog.segments().filter(|collection| collection.record.is_some());
         let change = work.plan.follow((catalog.revision, live), &layout, (&options.cluster, options.node), room);
-        let paths = |pieces: &[Arc<Piece>]| -> Vec<String> {
-            let path = |piece: &Piece, path: &str| self.database.object_path(&piece.segment, path);
-            pieces.iter().flat_map(|piece| piece.files().map(|file| path(piece, &file.path))).collect()
-        };
+        let path = |(segment, path): (&str, &str)| self.database.object_path(segment, path);
+        let released: Vec<String> = work.plan.released(&change.gone).into_iter().map(path).collect();
+        let files = |piece: &'_ Arc<Piece>| piece.files().map(|file| path((&piece.segment, &file.path))).collect();
+        let wanted: Vec<String> = change.new.iter().flat_map::<Vec<String>, _>(files).collect();
         // In this order: one that changed has files in both.
-        self.database.data.pin(&paths(&change.gone), false);
-        self.database.data.pin(&paths(&change.new), true);
+        self.database.data.pin(&released, false);
+        self.database.data.pin(&wanted, true);
         for piece in change.gone {
             work.tried.remove(&piece.id());
         }

@@ -1,6 +1,6 @@
 //! Which fragments a node is to hold. Pure: what it plans from is passed in. Only what changed is worked out anew.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use redkite_table::catalog::File;
@@ -77,6 +77,20 @@ impl Plan {
         &self.chosen
     }
 
+    /// The files of what is gone, by segment, but for delete logs that are in force for what is chosen, too: one log may be that
+    /// of many fragments.
+    pub(super) fn released<'g>(&self, gone: &'g [Arc<Piece>]) -> Vec<(&'g str, &'g str)> {
+        let log = |piece: &'g Piece| piece.log.as_ref().map(|log| (&*piece.segment, &*log.path));
+        let mut logs: HashSet<(&str, &str)> = gone.iter().filter_map(|piece| log(piece)).collect();
+        if !logs.is_empty() {
+            let chosen = self.chosen.iter().filter_map(|piece| Some((&*piece.segment, &*piece.log.as_ref()?.path)));
+            let shared: HashSet<(&str, &str)> = chosen.collect();
+            logs.retain(|log| !shared.contains(log));
+        }
+        let files = |piece: &'g Arc<Piece>| piece.fragment.files.iter().map(|file| (&*piece.segment, &*file.path));
+        gone.iter().flat_map(files).chain(logs).collect()
+    }
+
     /// How things stand, but for what is fetched.
     pub(super) fn standing(&self) -> Standing {
         Standing {
@@ -151,15 +165,19 @@ impl Plan {
         let mut wanted: Vec<Arc<Piece>> = pieces.cloned().collect();
         wanted.sort_by_key(|piece| piece.order());
         let (mut left, mut without_room) = (room.unwrap_or(u64::MAX), 0);
-        wanted.retain(|piece| match left.checked_sub(piece.bytes) {
-            Some(rest) => {
-                left = rest;
-                true
-            }
-            None => {
+        // One log takes its room once, of however many fragments it is.
+        let mut logs: HashSet<(Arc<str>, Arc<str>)> = HashSet::new();
+        wanted.retain(|piece| {
+            let log = piece.log.as_ref().map(|log| ((piece.segment.clone(), log.path.clone()), log.entry.size));
+            let log = log.filter(|(log, _)| !logs.contains(log));
+            let bytes = piece.fragment.bytes() + log.as_ref().map_or(0, |(_, size)| *size);
+            let Some(rest) = left.checked_sub(bytes) else {
                 without_room += u64::from(piece.is_due);
-                false
-            }
+                return false;
+            };
+            left = rest;
+            logs.extend(log.map(|(log, _)| log));
+            true
         });
         self.without_room = without_room;
         let before = std::mem::replace(&mut self.chosen, wanted);

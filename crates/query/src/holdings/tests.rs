@@ -119,3 +119,32 @@ fn only_what_changed_changes() {
     assert_eq!(node.follow(&[other], &one), (vec![], vec![5, 3, 1]));
     assert_eq!(node.plan.standing().total, 1);
 }
+
+/// A block that deletes has one log for all fragments it deletes from.
+#[test]
+fn a_delete_log_that_another_fragment_needs_is_not_released() {
+    let one = layout(1, 1);
+    let all: Vec<_> = (1..=3).map(|number| fragment(number, 10, (number < 3).then_some("log"))).collect();
+    let mut node = Node::new(1, None);
+    node.follow(&[collection(&all, Some(("log", 7)))], &one);
+    let released = |node: &mut Node, left: &[Arc<Fragment>]| -> Vec<String> {
+        let cluster = ClusterId::new("c").unwrap();
+        let left = [collection(left, Some(("log", 7)))];
+        let change = node.plan.follow((Revision(9), left.iter()), &one, (&cluster, NodeId(1)), None);
+        node.plan.released(&change.gone).into_iter().map(|(segment, path)| format!("{segment}/{path}")).collect()
+    };
+    let own = |fragment: &Arc<Fragment>| format!("films/{}", fragment.files[0].path);
+    assert_eq!(released(&mut node, &all[1..]), [own(&all[0])]);
+    assert_eq!(released(&mut node, &all[2..]), [own(&all[1]), "films/log".to_owned()]);
+    assert_eq!(released(&mut node, &[]), [own(&all[2])]);
+}
+
+#[test]
+fn a_delete_log_of_many_fragments_takes_its_room_once() {
+    let all: Vec<_> = (1..=3).map(|number| fragment(number, 10, Some("log"))).collect();
+    for (room, chosen) in [(130, vec![3, 2, 1]), (129, vec![3, 2]), (109, vec![])] {
+        let mut node = Node::new(1, Some(room));
+        node.follow(&[collection(&all, Some(("log", 100)))], &layout(1, 1));
+        assert_eq!(node.chosen(), chosen);
+    }
+}
