@@ -111,16 +111,17 @@ impl Plan {
         own: (&ClusterId, NodeId),
         room: Option<u64>,
     ) -> Difference {
+        let mut changed = false;
         if self.layout != *layout {
             let same_placement = Layout { revision: self.layout.revision, ..layout.clone() } == self.layout;
             self.layout = layout.clone();
             if !same_placement {
                 self.collections.clear();
+                changed = true;
             }
         }
         self.catalog = catalog;
         let mut before = std::mem::take(&mut self.collections);
-        let mut changed = false;
         for collection in collections {
             let known = before.remove(&collection.segment);
             let known = match known {

@@ -140,6 +140,14 @@ fn a_delete_log_that_another_fragment_needs_is_not_released() {
 }
 
 #[test]
+fn where_all_is_dropped_as_nodes_come_nothing_is_held() {
+    let mut node = Node::new(1, None);
+    node.follow(&[collection(&[fragment(1, 10, None)], None)], &layout(1, 1));
+    assert_eq!(node.follow(&[], &layout(2, 2)), (vec![], vec![1]));
+    assert_eq!((node.chosen(), node.plan.standing().total), (vec![], 0));
+}
+
+#[test]
 fn a_delete_log_of_many_fragments_takes_its_room_once() {
     let all: Vec<_> = (1..=3).map(|number| fragment(number, 10, Some("log"))).collect();
     for (room, chosen) in [(130, vec![3, 2, 1]), (129, vec![3, 2]), (109, vec![])] {
