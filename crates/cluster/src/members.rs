@@ -23,6 +23,10 @@ pub struct Members {
     /// The same as it is to be once all nodes have fetched what they get by it.
     #[serde(default)]
     pub balancing: Revision,
+    /// The greatest incarnation of those that were taken out: whoever comes back under their number is a later run, should they
+    /// run after all.
+    #[serde(default)]
+    gone: Incarnation,
 }
 
 /// What a node is to the others.
@@ -82,7 +86,7 @@ impl Members {
     /// A cluster without nodes.
     pub fn new(secret: String) -> Self {
         let balanced = Revision::ZERO;
-        Self { format: FORMAT, secret, nodes: Vec::new(), balanced, balancing: balanced }
+        Self { format: FORMAT, secret, nodes: Vec::new(), balanced, balancing: balanced, gone: Incarnation(0) }
     }
 
     /// From the value of `key`.
@@ -106,7 +110,8 @@ impl Members {
 
     /// Which run of a node the next one is.
     pub fn next_incarnation(&self, node: NodeId) -> Incarnation {
-        self.get(node).map_or(Incarnation(1), |member| Incarnation(member.incarnation.0 + 1))
+        let last = self.get(node).map_or(self.gone, |member| member.incarnation);
+        Incarnation(last.0.saturating_add(1))
     }
 
     /// Adds a node, or puts it in the place of its predecessor.
@@ -124,8 +129,13 @@ impl Members {
 
     /// Takes the process of that boot out, if it is there.
     pub fn remove(&mut self, boot: &str) -> bool {
+        self.remove_if(|member| member.boot == boot)
+    }
+
+    fn remove_if(&mut self, is_gone: impl Fn(&Member) -> bool) -> bool {
         let before = self.nodes.len();
-        self.nodes.retain(|member| member.boot != boot);
+        let gone = self.nodes.extract_if(.., |member| is_gone(member)).map(|member| member.incarnation).max();
+        self.gone = self.gone.max(gone.unwrap_or_default());
         self.nodes.len() < before
     }
 
@@ -149,7 +159,7 @@ impl Members {
                 }
                 let state = match (change, known) {
                     (Remove(_), _) => {
-                        self.nodes.retain(|member| member.node != node);
+                        self.remove_if(|member| member.node == node);
                         return Ok(());
                     }
                     (Drain(_), State::Drained) | (Drained(_), _) => State::Drained,
@@ -208,7 +218,9 @@ mod tests {
         assert!(!members.set_state("1-0", State::Joining), "an earlier run");
         assert!(members.rearrange(Drain(NodeId(7))).unwrap_err().contains("no node 7"));
         members.rearrange(Drain(NodeId(2))).unwrap();
-        members.rearrange(Remove(NodeId(3))).unwrap();
+        for change in [Drain(NodeId(3)), Remove(NodeId(3))] {
+            members.rearrange(change).unwrap();
+        }
         for change in [Drain(one), Drained(one), Remove(one)] {
             assert!(members.rearrange(change).unwrap_err().contains("no other node"));
         }
@@ -225,6 +237,20 @@ mod tests {
     fn a_node_without_state_has_just_started() {
         let stored = br#"{"format":1,"secret":"s","nodes":[{"node":1,"incarnation":1,"boot":"b","address":"a","port":1,"internal":"a:2"}]}"#;
         assert_eq!(Members::read("k", stored).unwrap().nodes[0].state, State::Joining);
+    }
+
+    /// One that was taken out may run after all, and what it tells is told by number and run.
+    #[test]
+    fn a_number_that_comes_back_is_a_later_run() {
+        let mut members = Members::new("s".to_owned());
+        (1..=3).for_each(|node| members.put(member(node, u64::from(node) * 2)));
+        for change in [Rearrangement::Drain(NodeId(3)), Rearrangement::Remove(NodeId(3))] {
+            members.rearrange(change).unwrap();
+        }
+        assert_eq!(members.next_incarnation(NodeId(3)), Incarnation(7));
+        assert!(members.remove("2-4"));
+        let members = Members::read("k", members.value().as_bytes()).unwrap();
+        assert_eq!([1, 2, 3, 4].map(|node| members.next_incarnation(NodeId(node)).0), [3, 7, 7, 7]);
     }
 
     #[test]
