@@ -157,6 +157,11 @@ impl Members {
                 if others == 0 && !matches!(change, Keep(_)) {
                     return Err(format!("no other node would be left to hold what node {node} holds"));
                 }
+                if matches!((change, known), (Drained(_) | Remove(_), Joining | Serving)) {
+                    return Err(format!(
+                        "node {node} was kept, or started again, while others fetched what it holds; drain it again if it is to leave"
+                    ));
+                }
                 let state = match (change, known) {
                     (Remove(_), _) => {
                         self.remove_if(|member| member.node == node);
@@ -251,6 +256,26 @@ mod tests {
         assert!(members.remove("2-4"));
         let members = Members::read("k", members.value().as_bytes()).unwrap();
         assert_eq!([1, 2, 3, 4].map(|node| members.next_incarnation(NodeId(node)).0), [3, 7, 7, 7]);
+    }
+
+    #[test]
+    fn a_node_that_was_kept_meanwhile_is_not_drained() {
+        use Rearrangement::{Drain, Drained, Keep, Remove};
+        let mut members = Members::new("s".to_owned());
+        (1..=2).for_each(|node| members.put(member(node, 1)));
+        let one = NodeId(1);
+        for change in [Drain(one), Keep(one)] {
+            members.rearrange(change).unwrap();
+        }
+        assert!(members.rearrange(Drained(one)).unwrap_err().contains("was kept"));
+        assert_eq!(members.get(one).unwrap().state, State::Serving);
+        // The same for one that was started again.
+        members.rearrange(Drain(one)).unwrap();
+        members.put(Member { state: State::Joining, ..member(1, 2) });
+        for change in [Drained(one), Remove(one)] {
+            assert!(members.rearrange(change).is_err());
+        }
+        assert_eq!(members.get(one).unwrap().state, State::Joining);
     }
 
     #[test]
