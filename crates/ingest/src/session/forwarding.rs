@@ -46,8 +46,11 @@ impl Turn {
             return stored.map(|()| None).map_err(|failure| self.failed(failure));
         }
         let id = op.collection;
-        if self.run_of(id).is_some_and(|run| !run.goes_on_with(op)) {
-            self.end_run(id).await?;
+        match self.run_of(id) {
+            // All of them: the others may be what fills the other node, and then this one would be full with each operation.
+            Some(run) if run.full => self.store_all().await.map_err(|failure| self.failed(failure))?,
+            Some(run) if !run.goes_on_with(op) => self.end_run(id).await?,
+            _ => {}
         }
         if self.run_of(id).is_none() && !self.begin_run(op).await {
             return Ok(None);

@@ -463,6 +463,25 @@ async fn a_receiver_without_room_refuses_and_rows_stay_in_order() {
     assert!(nodes.contains(&1) && nodes.contains(&2), "{nodes:?}");
 }
 
+/// The rows of one collection that fill the other node do not make a fragment of each operation on the next collection.
+#[tokio::test]
+async fn a_receiver_that_is_full_of_one_collection_is_emptied_of_it_by_operations_on_another() {
+    let options = IngestOptions { memory_soft_bytes: 4_000, ..IngestOptions::default() };
+    let pair = pair_with(IngestOptions::default(), options).await;
+    pair.a.create("books").await;
+    let rows: Vec<Row> = (0..200).map(|key| (key, key)).collect();
+    pair.client.insert(&rows).await;
+    assert!(pair.b.ingest.buffered_bytes() > 4_000);
+    for key in 0..8 {
+        pair.client.write("books", &Write::Insert(vec![(key, key)])).await.unwrap();
+    }
+    assert_eq!(pair.client.try_flush().await.unwrap().ops, 9);
+    assert_eq!(pair.a.rows(FILMS).await.len(), 200);
+    assert_eq!(pair.a.rows("books").await.len(), 8);
+    let fragments = pair.a.collection("books").await.fragments.len();
+    assert!(fragments < 4, "{fragments}");
+}
+
 /// Where another node has room, the limit of this one does not matter.
 #[tokio::test]
 async fn a_node_that_is_full_itself_passes_on() {
