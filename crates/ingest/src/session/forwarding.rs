@@ -40,6 +40,8 @@ impl Turn {
 
     /// Has another node hold what `op` adds; none if that stays here.
     async fn forward(&mut self, op: &BlockOp, policy: Option<Duration>) -> Result<Option<BlockOp>> {
+        // A fresh line would know nothing of what the last one held.
+        self.check_line().map_err(|lost| self.failed(lost))?;
         if self.state.policy.is_immediate_with(policy) && !self.state.block.is_empty() {
             // Should it fail it is taken back, and what was there before stays: they must not share a fragment.
             let stored = self.store_all().await;
@@ -165,6 +167,14 @@ impl Turn {
         Failure::Discard(Error::ForwardedLost { node, reason, ops, rows })
     }
 
+    /// Fails if another node held rows of the block and it is not known any more whether it still does.
+    fn check_line(&self) -> std::result::Result<(), Failure> {
+        match self.state.forwarding.is_none() && self.state.block.is_forwarded() {
+            true => Err(self.lost("the line to it was given up".to_owned())),
+            false => Ok(()),
+        }
+    }
+
     /// Asks over the line, which is gone after an error, and if the caller gives up: then it is not known what is held there.
     async fn ask(&mut self, question: Bytes) -> std::result::Result<Answer, String> {
         let line = self.state.forwarding.take();
@@ -193,9 +203,7 @@ impl Turn {
 
     /// Has everything stored that another node holds of the block.
     pub(super) async fn store_all(&mut self) -> std::result::Result<(), Failure> {
-        if self.state.forwarding.is_none() && self.state.block.is_forwarded() {
-            return Err(self.lost("the line to it was given up".to_owned()));
-        }
+        self.check_line()?;
         while let Some(id) = self.state.forwarding.as_ref().and_then(|line| line.runs.keys().next().copied()) {
             self.store(id).await?;
         }
@@ -205,9 +213,7 @@ impl Turn {
 
     /// Has the run of one collection stored, if there is one: from then on it is a fragment that was uploaded early.
     async fn store(&mut self, id: CollectionId) -> std::result::Result<(), Failure> {
-        if self.state.forwarding.is_none() && self.state.block.is_forwarded() {
-            return Err(self.lost("the line to it was given up".to_owned()));
-        }
+        self.check_line()?;
         let Some(forwarding) = &mut self.state.forwarding else { return Ok(()) };
         if forwarding.runs.get(&id).is_none_or(|run| run.ops == 0) {
             forwarding.runs.remove(&id);

@@ -248,6 +248,21 @@ async fn s10_the_next_write_is_told_what_was_lost_and_is_not_in_the_session() {
     }
 }
 
+/// Nor does a fresh line stand for one that went with the task that asked over it.
+#[tokio::test]
+async fn s10_what_a_defect_takes_with_it_is_told() {
+    for short in [false, true] {
+        let pair = pair().await;
+        pair.client.insert(&[(1, 1)]).await;
+        pair.switch.trouble(0, Trouble::Panics);
+        let error = pair.client.write(FILMS, &Write::Insert(vec![(2, 2)])).await.unwrap_err();
+        assert!(matches!(error, Error::Internal { .. }), "{error}");
+        pair.switch.need(short);
+        let error = pair.client.write(FILMS, &Write::Insert(vec![(3, 3)])).await.unwrap_err();
+        lost(&pair, error, 1).await;
+    }
+}
+
 #[tokio::test]
 async fn where_nothing_was_held_yet_nothing_is_lost_and_rows_stay() {
     for trouble in [Trouble::Before, Trouble::After, Trouble::Nonsense] {

@@ -27,6 +27,8 @@ pub enum Trouble {
     Misheard(&'static str, &'static str),
     /// It stops before it is heard, until [`Switch::resume`].
     Stops,
+    /// Whoever asks it meets a defect.
+    Panics,
 }
 
 /// The outlets of a node: one other node.
@@ -156,6 +158,7 @@ impl Line for Direct {
             self.shared.stopped.notify_one();
             self.shared.resumed.notified().await;
         }
+        assert_ne!(trouble, Some(Trouble::Panics), "a defect");
         // Where a task is given up is no matter of chance.
         tokio::task::yield_now().await;
         if trouble == Some(Trouble::Before) || self.shared.life.load(Ordering::Relaxed) != self.life {
