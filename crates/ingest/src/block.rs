@@ -76,7 +76,7 @@ pub struct BlockOp {
     pub kind: OpKind,
 }
 
-fn keys_bytes(keys: &Keys) -> u64 {
+pub(crate) fn keys_bytes(keys: &Keys) -> u64 {
     match keys {
         Keys::Int(keys) => keys.len() as u64 * 8,
         Keys::Text(keys) => keys.iter().map(|key| key.len() as u64 + 24).sum(),

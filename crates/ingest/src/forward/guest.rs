@@ -17,7 +17,7 @@ use redkite_table::fragment::encode;
 use redkite_types::{CollectionId, FragmentId};
 
 use super::message::{Answer, Question, Removes, decode_question, encode_answer};
-use crate::block::{BlockOp, OpKind};
+use crate::block::{BlockOp, OpKind, keys_bytes};
 use crate::flush::origin;
 use crate::session::Buffered;
 use crate::stage::stage;
@@ -62,14 +62,22 @@ pub struct Guest {
     guests: Guests,
     /// Operations that came so far.
     taken: u64,
-    held: HashMap<CollectionId, Vec<BlockOp>>,
+    held: HashMap<CollectionId, Held>,
     share: Buffered,
+}
+
+/// Operations on one collection.
+#[derive(Debug, Default)]
+struct Held {
+    ops: Vec<BlockOp>,
+    /// Bytes they hold in memory.
+    bytes: u64,
 }
 
 impl Drop for Guest {
     fn drop(&mut self) {
         self.guests.count.fetch_sub(1, Ordering::Relaxed);
-        let ops: usize = self.held.values().map(Vec::len).sum();
+        let ops: usize = self.held.values().map(|held| held.ops.len()).sum();
         if ops > 0 {
             tracing::info!(ops, "a node whose rows were held here is gone, or has given them up; they are dropped");
         }
@@ -84,8 +92,12 @@ impl Guest {
 
     /// Answers a question. After an error this has to be dropped.
     pub async fn answer(&mut self, question: Bytes) -> Result<Bytes, String> {
+        let bytes = question.len() as u64;
         let answer = match self.decoded(question).await? {
-            (Question::Take { number, record, removes }, rows) => self.take(number, record, removes, rows)?,
+            (Question::Take { number, record, removes }, rows) => {
+                self.check_number(number, self.taken + 1)?;
+                self.take(operation(record, removes, rows)?, bytes)?
+            }
             (Question::Store { number, collection, segment, fragment }, None) => {
                 self.check_number(number, self.taken)?;
                 check_segment(&segment)?;
@@ -109,17 +121,10 @@ impl Guest {
         }
     }
 
-    fn take(
-        &mut self,
-        number: u64,
-        record: Arc<CollectionRecord>,
-        removes: Removes,
-        rows: Option<RecordBatch>,
-    ) -> Result<Answer, String> {
-        self.check_number(number, self.taken + 1)?;
-        let op = operation(record, removes, rows)?;
+    /// Holds an operation, which came with a question of so many bytes.
+    fn take(&mut self, op: BlockOp, question_bytes: u64) -> Result<Answer, String> {
         let held = self.held.entry(op.collection).or_default();
-        if held.first().is_some_and(|first| first.record.schema != op.record.schema) {
+        if held.ops.first().is_some_and(|first| first.record.schema != op.record.schema) {
             return Err("rows of one run have two schemas".to_owned());
         }
         let options = self.guests.ingest.options();
@@ -127,7 +132,8 @@ impl Guest {
         if count > GUESTS_MAX {
             return Ok(Answer::Refused { reason: format!("it holds rows for {count} blocks of other nodes already") });
         }
-        if let Err(error) = self.share.grow(options.memory_hard_bytes, op.bytes()) {
+        let bytes = held_bytes(&op, question_bytes);
+        if let Err(error) = self.share.grow(options.memory_hard_bytes, bytes) {
             metrics::counter!("redkite_forwarded_in_refused_total").increment(1);
             return Ok(Answer::Refused { reason: error.to_string() });
         }
@@ -135,17 +141,18 @@ impl Guest {
             metrics::counter!("redkite_forwarded_in_blocks_total").increment(1);
         }
         metrics::counter!("redkite_forwarded_in_rows_total").increment(op.rows());
-        held.push(op);
+        held.ops.push(op);
+        held.bytes += bytes;
         self.taken += 1;
         Ok(Answer::Taken { full: self.share.bytes() > options.memory_soft_bytes })
     }
 
     async fn store(&mut self, collection: CollectionId, segment: &str, fragment: FragmentId) -> Answer {
-        let ops = self.held.get(&collection).cloned().unwrap_or_default();
+        let ops = self.held.get(&collection).map(|held| held.ops.clone()).unwrap_or_default();
         match self.stored(ops, segment, fragment).await {
             Ok(files) => {
                 self.held.remove(&collection);
-                let left: u64 = self.held.values().flatten().map(BlockOp::bytes).sum();
+                let left: u64 = self.held.values().map(|held| held.bytes).sum();
                 self.share.set(left);
                 Answer::Stored { files }
             }
@@ -201,6 +208,17 @@ fn operation(record: Arc<CollectionRecord>, removes: Removes, rows: Option<Recor
         (Removes::Nothing | Removes::OwnKeys, None) => return Err("rows are missing".to_owned()),
     };
     Ok(BlockOp { collection: record.id, record, kind })
+}
+
+/// Bytes that an operation holds in memory here. Its columns are parts of one buffer, all of which each of them counts as its
+/// own; together they hold no more than came.
+fn held_bytes(op: &BlockOp, question_bytes: u64) -> u64 {
+    let keys = match &op.kind {
+        OpKind::Replace { keys, .. } => keys_bytes(keys),
+        OpKind::Delete { .. } => return op.bytes(),
+        _ => 0,
+    };
+    op.bytes().min(question_bytes + keys)
 }
 
 /// A segment becomes part of a path.

@@ -497,6 +497,20 @@ async fn a_receiver_that_is_full_of_one_collection_is_emptied_of_it_by_operation
     assert!(fragments < 4, "{fragments}");
 }
 
+/// The columns of what came over a line are parts of one buffer, which is there once.
+#[tokio::test]
+async fn forwarded_rows_count_for_as_much_memory_as_they_do_where_they_came_in() {
+    let rows: Vec<Row> = (0..10_000).map(|key| (key, key)).collect();
+    let pair = pair().await;
+    pair.client.insert(&rows).await;
+    let there = pair.b.ingest.buffered_bytes();
+    pair.client.flush().await;
+    pair.switch.need(false);
+    pair.client.insert(&rows).await;
+    let here = pair.a.ingest.buffered_bytes();
+    assert!(there <= here * 5 / 4 && here <= there * 5 / 4, "{there} {here}");
+}
+
 /// Where another node has room, the limit of this one does not matter.
 #[tokio::test]
 async fn a_node_that_is_full_itself_passes_on() {
