@@ -25,8 +25,10 @@ use crate::{Error, Ingest, cpu};
 
 /// Most lines of other nodes at once.
 const GUESTS_MAX: usize = 65_536;
-/// A session that is idle is ended by the node that has it; that of a line which is silent for so many times as long is gone.
-const SILENCE: u32 = 2;
+/// A line that is silent for so long is ended. Long before, the node whose session it is would have ended it with the session,
+/// and of a node that is gone the connection tells; how long a session may be silent, or be kept by reads alone, is its
+/// matter. So this ends only what a defect has left.
+const SILENCE_MAX: Duration = Duration::from_hours(7 * 24);
 /// Rows that a megabyte of a question is counted as, where their number is not known yet.
 const ROWS_A_MEGABYTE: u64 = 1_000;
 
@@ -87,7 +89,7 @@ impl Drop for Guest {
 impl Guest {
     /// How long the other node may be silent.
     pub fn patience(&self) -> Duration {
-        self.guests.ingest.options().idle_timeout.saturating_mul(SILENCE)
+        SILENCE_MAX
     }
 
     /// Answers a question. After an error this has to be dropped.

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use redkite_ingest::block::{BlockOp, OpKind};
+use redkite_ingest::forward::Guests;
 use redkite_ingest::{Error, FlushRequest, Flushed, IngestOptions};
 use redkite_meta::MemoryStore;
 use redkite_storage::DataStore;
@@ -495,6 +496,15 @@ async fn a_receiver_that_is_full_of_one_collection_is_emptied_of_it_by_operation
     assert_eq!(pair.a.rows("books").await.len(), 8);
     let fragments = pair.a.collection("books").await.fragments.len();
     assert!(fragments < 4, "{fragments}");
+}
+
+/// How long a session lasts is set on the node that has it, which may be another time, and reads prolong it.
+#[tokio::test]
+async fn s10_rows_are_held_for_as_long_as_the_other_node_has_the_session() {
+    let options = IngestOptions { idle_timeout: Duration::from_millis(10), ..IngestOptions::default() };
+    let pair = pair_with(IngestOptions::default(), options).await;
+    let guest = Guests::new(pair.b.ingest.clone()).begin();
+    assert!(guest.patience() > IngestOptions::default().idle_timeout * 100);
 }
 
 /// The columns of what came over a line are parts of one buffer, which is there once.
