@@ -102,20 +102,32 @@ impl Holder {
     }
 }
 
-/// Fetches all files of a sub-request.
+/// Fetches all files of a sub-request; fails if what is new does not fit into this node's cache, beside what stays there.
 async fn hold(database: &Database, source: &Source) -> Result<()> {
-    let fragments = source.fragments.iter().flat_map(|fragment| fragment.files.iter());
-    let files: Vec<_> = fragments.chain(source.collection.delete_logs.values()).cloned().collect();
     let segment = &source.collection.segment;
-    let fetch = |file: Arc<File>| async move {
-        let path = database.object_path(segment, &file.path);
+    let located = |file: &Arc<File>| {
         let info = FileInfo { size: file.entry.size, crc32: Some(file.entry.crc32) };
+        (database.object_path(segment, &file.path), info)
+    };
+    // Of a fragment that is there already and only deleted from, the anchor alone came.
+    let (new, old): (Vec<_>, Vec<_>) = source.fragments.iter().partition(|fragment| fragment.files.len() > 1);
+    let logs = source.collection.delete_logs.values();
+    let new: Vec<_> = new.iter().flat_map(|fragment| fragment.files.iter()).chain(logs).map(located).collect();
+    let old = old.iter().flat_map(|fragment| fragment.files.iter()).map(located);
+    let no_room = |path: &str| Error::SubRequest { detail: format!("{path} does not fit into this node's cache") };
+    let fetch = |(path, info): (String, FileInfo)| async move {
         match database.data.fetch(&path, &info).await.map_err(redkite_table::Error::from)? {
             true => Ok(()),
-            false => Err(Error::SubRequest { detail: format!("{path} is larger than this node's cache") }),
+            false => Err(no_room(&path)),
         }
     };
-    stream::iter(files.into_iter().map(fetch)).buffer_unordered(CONCURRENT_FETCHES).try_collect().await
+    let files: Vec<_> = old.chain(new.iter().cloned()).collect();
+    stream::iter(files.into_iter().map(fetch)).buffer_unordered(CONCURRENT_FETCHES).try_collect::<()>().await?;
+    // One may have had to make room for the next.
+    match new.iter().find(|(path, info)| !database.data.is_fetched(path, info)) {
+        Some((path, _)) => Err(no_room(path)),
+        None => Ok(()),
+    }
 }
 
 fn predicate(filter: &redkite_expr::Portable, source: &Source) -> Result<Arc<Predicate>> {

@@ -143,6 +143,14 @@ impl DataStore {
         }
     }
 
+    /// Whether the file could be opened now without asking the store. What was fetched may have had to make room for others.
+    pub fn is_fetched(&self, path: &str, expected: &FileInfo) -> bool {
+        match &*self.backend {
+            Backend::Local(_) | Backend::Memory(_) => true,
+            Backend::Remote { cache, .. } => cache.has(path, expected),
+        }
+    }
+
     /// From now on the node's copies of `paths` stay in its cache (`stay`), or may go when others need the room. Who pins sees
     /// to it that what is pinned fits: see [`DataStore::cache_bytes_max`].
     pub fn pin(&self, paths: &[String], stay: bool) {

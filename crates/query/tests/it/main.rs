@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test, in its helpers too")]
 
+#[path = "../../../storage/tests/it/fake_s3.rs"]
+#[allow(dead_code, reason = "shared with tests that need more of it")]
+mod fake_s3;
 #[path = "../../../ingest/tests/it/faulty_meta.rs"]
 #[allow(dead_code, reason = "shared with tests that need more of it")]
 mod faulty_meta;

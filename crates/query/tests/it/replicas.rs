@@ -8,9 +8,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
+use redkite_meta::MemoryStore;
 use redkite_query::{AskError, Coordinator, Duty, Holder, Holdings, Layout, Peer, Peers};
+use redkite_storage::{DataStore, StorageOptions};
+use redkite_table::replication::Replicas;
 use redkite_types::{ErrorKind, Incarnation, NodeId, Revision};
 
+use crate::fake_s3::FakeS3;
 use crate::plain::Row;
 use crate::world::{FILMS, Node, Stores};
 
@@ -152,6 +156,44 @@ async fn s21_without_enough_replicas_nothing_is_published_and_the_block_stays() 
     nodes[0].database.replication.set_level(1);
     client.flush().await;
     assert_eq!(nodes[1].rows(FILMS).await.len(), 10);
+}
+
+/// What was fetched first must not have been dropped for what was fetched last.
+#[tokio::test]
+async fn s21_who_has_no_room_for_all_of_a_block_holds_none_of_it() {
+    let server = FakeS3::start().await;
+    let meta = Arc::new(MemoryStore::new());
+    let caches = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let node = async |number: u32, bytes: u64| {
+        let options = StorageOptions { cache_bytes_max: bytes, ..server.options(caches[number as usize - 1].path()) };
+        Stores::over(meta.clone(), DataStore::connect(options).await.unwrap()).node(number).await
+    };
+    let first = node(1, 1 << 30).await;
+    first.create(FILMS).await;
+    let client = first.client();
+    let rows: Vec<Row> = (0..4_000).map(|key| (key, key)).collect();
+    client.insert(&rows).await;
+    client.flush().await;
+    let fragment = first.collection(FILMS).await.fragments.values().next().unwrap().clone();
+    let largest = fragment.files.iter().map(|file| file.entry.size).max().unwrap();
+    for (bytes, fits) in [(largest + 1, false), (2 * fragment.bytes(), true)] {
+        let second = node(2, bytes).await;
+        let peer = |node| (Peer { node: NodeId(node), run: Incarnation(1) }, Duty::Serving);
+        let layout = Layout { nodes: (1..3).map(peer).collect(), copies: 2, ..Layout::default() };
+        let cluster = Arc::new(Cluster {
+            holders: [(2, Holder::new(second.database.clone()))].into(),
+            layout: Mutex::new(Arc::new(layout)),
+            asked: Mutex::default(),
+            down: Mutex::default(),
+            frozen: Mutex::default(),
+        });
+        let catalog = first.collection(FILMS).await;
+        let held = Coordinator::among(first.database.clone(), cluster).hold(1, vec![catalog]).await;
+        assert_eq!(held.is_ok(), fits, "{held:?}");
+        if let Err(short) = held {
+            assert!(short.reasons.contains("does not fit into this node's cache"), "{short:?}");
+        }
+    }
 }
 
 /// A cluster that is arranged anew as soon as somebody has looked at it.

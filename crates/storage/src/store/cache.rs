@@ -108,6 +108,12 @@ impl NodeCache {
         Ok(true)
     }
 
+    /// Whether there is a copy of the file at `path`.
+    pub(super) fn has(&self, path: &str, expected: &FileInfo) -> bool {
+        let name = self.0.name_of(path);
+        self.0.state.lock().copies.get(&name).is_some_and(|copy| copy.size == expected.size)
+    }
+
     /// Makes copies of files that were just put, so that who wrote them has not to fetch them. In the background: nobody waits
     /// for it, and what fails is fetched when it is needed.
     pub(super) fn keep_put(&self, files: Vec<(String, Bytes)>) {

@@ -168,6 +168,19 @@ async fn what_is_pinned_stays() {
 }
 
 #[tokio::test]
+async fn what_had_to_make_room_is_not_here_any_more() {
+    let setup = setup().await;
+    let cache = open(&setup, 2 * FILE_BYTES as u64).await;
+    cache.pin(&["a".to_owned()], true);
+    for path in ["a", "b", "c"] {
+        assert!(cache.fetch(&setup.store, path, &info(path)).await.unwrap());
+    }
+    let here = ["a", "b", "c"].map(|path| cache.has(path, &info(path)));
+    assert_eq!(here, [true, false, true]);
+    assert!(!cache.has("a", &FileInfo { size: 1, crc32: None }));
+}
+
+#[tokio::test]
 async fn what_is_larger_than_the_cache_is_not_fetched() {
     let setup = setup().await;
     let cache = open(&setup, FILE_BYTES as u64 - 1).await;
