@@ -107,12 +107,14 @@ impl Fanout {
         let bytes: u64 = places.iter().filter_map(|place| source.fragments.get(*place)).map(|one| one.bytes()).sum();
         let patience = PATIENCE + Duration::from_secs(bytes / BYTES_PER_SECOND);
         let answer = match timeout(patience, self.ask_bare(peer, request.clone())).await {
-            Ok(answer) => answer?,
-            Err(_) => {
-                self.failed(peer, Instant::now());
-                return Err(AskError::Failed(format!("no answer within {} s", patience.as_secs())));
-            }
+            Ok(answer) => answer,
+            Err(_) => Err(AskError::Failed(format!("no answer within {} s", patience.as_secs()))),
         };
+        if let Err(AskError::Failed(_)) = &answer {
+            // The next flush asks others first.
+            self.failed(peer, Instant::now());
+        }
+        let answer = answer?;
         answer::says_held(&request, &answer).map_err(|error| AskError::Failed(error.to_string()))
     }
 }

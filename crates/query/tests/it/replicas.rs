@@ -158,6 +158,22 @@ async fn s21_without_enough_replicas_nothing_is_published_and_the_block_stays() 
     assert_eq!(nodes[1].rows(FILMS).await.len(), 10);
 }
 
+/// A node that cannot be connected to costs a flush seconds, and must not cost each of them. About half of the fragments would
+/// be its own first of all.
+#[tokio::test]
+async fn s21_who_is_not_there_is_asked_last_for_a_while() {
+    let (nodes, cluster) = three(1).await;
+    *cluster.down.lock() = vec![2];
+    let client = nodes[0].client();
+    for key in 0..24 {
+        client.insert(&rows(key * 10)).await;
+        client.flush().await;
+    }
+    let (by, asked) = cluster.fetched();
+    assert_eq!(by, [3; 24]);
+    assert!((1..4).contains(&(asked - by.len())), "{asked}");
+}
+
 /// What was fetched first must not have been dropped for what was fetched last.
 #[tokio::test]
 async fn s21_who_has_no_room_for_all_of_a_block_holds_none_of_it() {
