@@ -58,6 +58,8 @@ struct State {
     /// Counts uses, and names temporary files.
     clock: u64,
     downloads: HashMap<String, WeakShared<Download>>,
+    /// Names of copies that are being made of files just put, but for those that were deleted meanwhile.
+    keeping: HashSet<String>,
 }
 
 #[derive(Debug)]
@@ -123,11 +125,14 @@ impl NodeCache {
             return;
         }
         let inner = self.0.clone();
+        let files: Vec<_> = files.into_iter().map(|(path, bytes)| (inner.name_of(&path), path, bytes)).collect();
+        inner.state.lock().keeping.extend(files.iter().map(|(name, ..)| name.clone()));
         tokio::task::spawn_blocking(move || {
-            for (path, bytes) in files {
-                if let Err(error) = inner.keep_one(&path, &bytes) {
+            for (name, path, bytes) in files {
+                if let Err(error) = inner.keep_one(&name, &path, &bytes) {
                     tracing::warn!(path, %error, "no copy could be kept of a file that was just stored");
                 }
+                inner.state.lock().keeping.remove(&name);
             }
             inner.keeping.fetch_sub(bytes, Ordering::Relaxed);
         });
@@ -177,7 +182,11 @@ impl NodeCache {
     /// Removes the copy of `path`.
     pub(super) async fn forget(&self, path: &str) -> Result<()> {
         let name = self.0.name_of(path);
-        self.0.state.lock().remove(&name);
+        {
+            let mut state = self.0.state.lock();
+            state.remove(&name);
+            state.keeping.remove(&name);
+        }
         let (copy, named) = (self.0.dir.join(name), path.to_owned());
         blocking(path, move || remove(&copy).map_err(|error| write_error(&named, error))).await
     }
@@ -239,19 +248,34 @@ impl Inner {
         Ok(bytes)
     }
 
-    /// Writes a copy, unless there is one.
-    fn keep_one(&self, path: &str, bytes: &[u8]) -> Result<()> {
+    /// Writes a copy, unless there is one, or the file is not wanted any more.
+    fn keep_one(&self, name: &str, path: &str, bytes: &[u8]) -> Result<()> {
         let failed = |error| write_error(path, error);
-        let (name, tick) = (self.name_of(path), self.state.lock().tick());
-        if self.state.lock().copies.contains_key(&name) {
-            return Ok(());
-        }
+        let tick = {
+            let mut state = self.state.lock();
+            if state.copies.contains_key(name) || !state.keeping.contains(name) {
+                return Ok(());
+            }
+            state.tick()
+        };
         let temporary = Temporary { path: self.dir.join(format!("{name}.{tick}{TEMPORARY_SUFFIX}")) };
         let mut file = File::create(&temporary.path).map_err(failed)?;
         file.write_all(bytes).and_then(|()| file.sync_data()).map_err(failed)?;
-        fs::rename(&temporary.path, self.dir.join(&name)).map_err(failed)?;
-        self.state.lock().insert(name.clone(), bytes.len() as u64);
-        self.evict(Some(&name));
+        let copy = self.dir.join(name);
+        fs::rename(&temporary.path, &copy).map_err(failed)?;
+        let is_wanted = {
+            let mut state = self.state.lock();
+            let is_wanted = state.keeping.contains(name);
+            if is_wanted {
+                state.insert(name.to_owned(), bytes.len() as u64);
+            }
+            is_wanted
+        };
+        match is_wanted {
+            true => self.evict(Some(name)),
+            // It was deleted while it was written.
+            false => remove(&copy).map_err(failed)?,
+        }
         Ok(())
     }
 

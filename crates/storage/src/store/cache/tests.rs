@@ -207,6 +207,14 @@ async fn what_was_just_put_is_here() {
         tokio::time::sleep(std::time::Duration::from_millis(1)).await;
     }
     assert_eq!(copies(&setup, &cache), "bc");
+    // What is deleted before its copy is made gets none.
+    cache.keep_put(vec![("d".to_owned(), content("d"))]);
+    cache.forget("d").await.unwrap();
+    while cache.0.keeping.load(Ordering::Relaxed) > 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    assert_eq!(copies(&setup, &cache), "bc");
+    assert!(cache.0.state.lock().keeping.is_empty());
     // More than the cache holds is left alone.
     cache.keep_put(["d", "e", "f"].map(|path| (path.to_owned(), content(path))).into());
     assert_eq!((cache.0.keeping.load(Ordering::Relaxed), copies(&setup, &cache).as_str()), (0, "bc"));
