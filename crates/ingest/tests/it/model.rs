@@ -134,8 +134,12 @@ impl History {
                 actor.pending.push((name, generation, write));
                 actor.named = None;
             }
-            // It ended what another node held, and found that gone.
-            Err(Error::CollectionDropped { collection, .. }) => _ = self.forget(at, &collection),
+            // It ended what another node held, and found that gone. Of several collections that had the name it tells of one:
+            // from here on the client's count would differ from the model's.
+            Err(Error::CollectionDropped { collection, .. }) => {
+                self.forget(at, &collection);
+                self.flush_plainly(at).await;
+            }
             Err(error) => self.lose(at, error),
         }
     }
