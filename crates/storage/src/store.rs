@@ -52,7 +52,7 @@ pub struct DataStore {
 enum Backend {
     Local(LocalStore),
     Memory(ObjectBackend),
-    Remote { store: ObjectBackend, cache: NodeCache },
+    Remote { store: ObjectBackend, cache: NodeCache, keep_puts: bool },
 }
 
 impl DataStore {
@@ -70,7 +70,7 @@ impl DataStore {
                 })?;
                 let cache = NodeCache::open(cache, &options.url, options.cache_bytes_max).await?;
                 let store = ObjectBackend::new(Arc::new(s3::build(&bucket, &options)?), &prefix, &options);
-                Backend::Remote { store, cache }
+                Backend::Remote { store, cache, keep_puts: options.keep_puts }
             }
         };
         Ok(Self { backend: Arc::new(backend) })
@@ -87,8 +87,8 @@ impl DataStore {
         let result = match &*self.backend {
             Backend::Local(local) => local.put_all(files).await,
             Backend::Memory(store) => store.put_all(files).await,
-            Backend::Remote { store, cache } => {
-                let copies = files.clone();
+            Backend::Remote { store, cache, keep_puts } => {
+                let copies = if *keep_puts { files.clone() } else { Vec::new() };
                 store.put_all(files).await.inspect(|()| cache.keep_put(copies))
             }
         };
@@ -128,7 +128,7 @@ impl DataStore {
         match &*self.backend {
             Backend::Local(local) => local.open_file(path, expected).await,
             Backend::Memory(store) => store.read_whole(path, expected).await,
-            Backend::Remote { store, cache } => cache.open_file(store, path, expected).await,
+            Backend::Remote { store, cache, .. } => cache.open_file(store, path, expected).await,
         }
     }
 
@@ -139,7 +139,7 @@ impl DataStore {
         failpoint::pass(failpoint::BEFORE_OPEN, path)?;
         match &*self.backend {
             Backend::Local(_) | Backend::Memory(_) => Ok(true),
-            Backend::Remote { store, cache } => cache.fetch(store, path, expected).await,
+            Backend::Remote { store, cache, .. } => cache.fetch(store, path, expected).await,
         }
     }
 
@@ -193,7 +193,7 @@ impl DataStore {
         match &*self.backend {
             Backend::Local(local) => local.delete(path).await,
             Backend::Memory(store) => store.delete(path).await,
-            Backend::Remote { store, cache } => {
+            Backend::Remote { store, cache, .. } => {
                 store.delete(path).await?;
                 cache.forget(path).await
             }
@@ -209,7 +209,7 @@ impl DataStore {
         match &*self.backend {
             Backend::Local(local) => local.delete_all(paths).await,
             Backend::Memory(store) => store.delete_all(paths).await,
-            Backend::Remote { store, cache } => {
+            Backend::Remote { store, cache, .. } => {
                 store.delete_all(paths).await?;
                 for path in paths {
                     cache.forget(path).await?;

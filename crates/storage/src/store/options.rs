@@ -35,6 +35,8 @@ pub struct StorageOptions {
     pub cache_dir: Option<PathBuf>,
     /// Most bytes the cache keeps on disk.
     pub cache_bytes_max: u64,
+    /// Whether copies are kept of what was just put, too; they are made in the background, so they may come late.
+    pub keep_puts: bool,
     /// Longest a single request may take, its body included; large files go in several requests.
     pub request_timeout: Duration,
     /// Longest a connection may take to be made.
@@ -55,6 +57,7 @@ impl StorageOptions {
             credentials: None,
             cache_dir: None,
             cache_bytes_max: 10 << 30,
+            keep_puts: true,
             request_timeout: Duration::from_secs(20),
             connect_timeout: Duration::from_secs(3),
             retry_timeout: Duration::from_secs(10),

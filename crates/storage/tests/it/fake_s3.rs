@@ -67,6 +67,8 @@ impl FakeS3 {
         options.credentials =
             Some(S3Credentials { access_key_id: "id".to_owned(), secret_access_key: "secret".to_owned() });
         options.cache_dir = Some(cache.to_owned());
+        // What is read is read from the server, then and not by chance.
+        options.keep_puts = false;
         options.retry_timeout = std::time::Duration::from_millis(1_000);
         options.request_timeout = std::time::Duration::from_millis(300);
         options
