@@ -1,7 +1,8 @@
 //! Has other nodes fetch what a flush is about to publish (S21).
 //!
 //! Each fragment goes to those that shall hold it, but for the node that has it already; who fails, or takes too long, is
-//! replaced by the next node. All that one node gets it is told with one sub-request. What too few nodes have in the end fails the flush.
+//! replaced by the next node. All that one node gets of a collection it is told with one sub-request. What too few nodes have in
+//! the end fails the flush.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -69,8 +69,8 @@ Examples:
 
 const DRAIN_EXAMPLES: &str = "\
 No more clients are sent to the node meanwhile; those it has stay until it is stopped. It can be stopped once the command has
-ended, and is no node of the cluster any more then. A node that is gone already is taken out at once. If it is interrupted,
-call it again.
+ended, and is no node of the cluster any more then. A node that is gone already is taken out by the command itself. If it is
+interrupted, call it again.
 
 Examples:
   redkite drain --node 3 --master db-master:19530

@@ -17,7 +17,7 @@ use redkite_table::{Ambient, Database};
 use redkite_types::NodeId;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
@@ -50,6 +50,8 @@ pub struct Membership {
     holdings: Arc<OnceLock<Arc<Holdings>>>,
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
+    /// The task among them that tells the others that this node has its share.
+    settling: Option<AbortHandle>,
 }
 
 /// A process as the members name it.
@@ -130,6 +132,7 @@ impl Membership {
             holdings,
             stop,
             tasks: vec![serving, following],
+            settling: None,
         })
     }
 
@@ -148,7 +151,9 @@ impl Membership {
             async move { holdings.run().await }
         }));
         let own = self.own.clone();
-        self.tasks.push(tokio::spawn(async move { own.settle(&holdings).await }));
+        let settling = tokio::spawn(async move { own.settle(&holdings).await });
+        self.settling = Some(settling.abort_handle());
+        self.tasks.push(settling);
     }
 
     /// What the node holds; none before it does.
@@ -172,7 +177,7 @@ impl Membership {
     /// Tells the others to ask somebody else from now on. To be called before the node stops.
     pub fn step_back(&self) -> impl Future<Output = ()> + Send + use<> {
         let own = self.own.clone();
-        let settling = self.tasks.last().map(JoinHandle::abort_handle);
+        let settling = self.settling.clone();
         async move {
             if let Some(settling) = settling {
                 settling.abort();
